@@ -1,0 +1,1 @@
+"""Raw driving logs to a versioned feature store, on CPU nodes, without torch."""

@@ -1,0 +1,1 @@
+"""Readers of driving logs, all behind the protocol in `pipelines.sources.base`."""

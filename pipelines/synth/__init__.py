@@ -1,0 +1,1 @@
+"""A generated street in PandaSet layout, with exact velocities."""

@@ -1,0 +1,1 @@
+"""Streams clips, trains, checkpoints."""
