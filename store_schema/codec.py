@@ -1,0 +1,289 @@
+"""One clip as tar members and back.
+
+Members of a sample (names after the key's dot):
+``clip.json`` header, ``points.arrow``, ``depth.arrow``, ``moving.arrow`` and ``boxes.arrow`` (both only with
+cuboids) and ``f{frame:02d}_{camera}.jpg`` per view.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store_schema import tables
+from store_schema.clip import Boxes, Clip, ClipRecord, LiftedPoints, View
+from store_schema.hashing import canonical_json
+from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME
+
+QUATERNION_STEP = 1e-6
+POSE_DECIMALS = 9
+"""Poses in the header are rounded here, far below a sensor's accuracy, so that last bits do not reach the hash."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewHeader:
+    """What ``clip.json`` says of one view."""
+
+    frame: int
+    camera: str
+    time: float
+    cam2ego0: NDArray[np.float64]  # [4, 4]
+    K: NDArray[np.float64]  # [3, 3]
+    width: int
+    height: int
+
+    @property
+    def member(self) -> str:
+        """Name of the view's image member."""
+        return f"f{self.frame:02d}_{self.camera}.jpg"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipHeader:
+    """``clip.json``."""
+
+    record: ClipRecord
+    rig_cameras: tuple[str, ...]
+    view_cameras: tuple[str, ...]
+    sweep_times: NDArray[np.float64]  # [num_frames] s
+    ego2ego0: NDArray[np.float64]  # [num_frames, 4, 4]
+    views: tuple[ViewHeader, ...]
+
+    def to_json(self) -> bytes:
+        """Canonical bytes."""
+        return canonical_json(
+            {
+                "schema_version": tables.SCHEMA_VERSION,
+                "record": asdict(self.record),
+                "rig_cameras": list(self.rig_cameras),
+                "view_cameras": list(self.view_cameras),
+                "sweep_times": _rounded(self.sweep_times),
+                "ego2ego0": _rounded(self.ego2ego0),
+                "views": [
+                    {
+                        "frame": view.frame,
+                        "camera": view.camera,
+                        "time": _rounded(np.float64(view.time)),
+                        "cam2ego0": _rounded(view.cam2ego0),
+                        "K": _rounded(view.K),
+                        "width": view.width,
+                        "height": view.height,
+                    }
+                    for view in self.views
+                ],
+            }
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> ClipHeader:
+        """Parse `to_json`'s bytes.
+
+        Raises:
+            ValueError: written by a newer schema.
+        """
+        raw = json.loads(data)
+        check_schema_version(raw["schema_version"])
+        views = tuple(
+            ViewHeader(
+                frame=view["frame"],
+                camera=view["camera"],
+                time=view["time"],
+                cam2ego0=np.array(view["cam2ego0"], dtype=np.float64),
+                K=np.array(view["K"], dtype=np.float64),
+                width=view["width"],
+                height=view["height"],
+            )
+            for view in raw["views"]
+        )
+        return cls(
+            record=record_from_json(raw["record"]),
+            rig_cameras=tuple(raw["rig_cameras"]),
+            view_cameras=tuple(raw["view_cameras"]),
+            sweep_times=np.array(raw["sweep_times"], dtype=np.float64),
+            ego2ego0=np.array(raw["ego2ego0"], dtype=np.float64),
+            views=views,
+        )
+
+
+def check_schema_version(found: int) -> None:
+    """Refuse data of a schema this reader does not know.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    if found != tables.SCHEMA_VERSION:
+        raise ValueError(
+            f"the data has schema version {found}, this reader knows {tables.SCHEMA_VERSION}: "
+            "install the release that wrote it or build the store again"
+        )
+
+
+def record_from_json(raw: Mapping[str, Any]) -> ClipRecord:
+    """A `ClipRecord` from its JSON or Parquet row; other keys are ignored."""
+    values: dict[str, Any] = {field.name: raw[field.name] for field in fields(ClipRecord)}
+    for name in ("input_frames", "interpolation_frames", "future_frames"):
+        values[name] = tuple(int(frame) for frame in values[name])
+    return ClipRecord(**values)
+
+
+def _rounded(values: NDArray[np.float64] | np.float64) -> Any:
+    # Adding zero turns -0.0 into 0.0, which prints differently.
+    return (np.round(values, POSE_DECIMALS) + 0.0).tolist()
+
+
+def mask_runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Runs of true pixels of a mask in row-major order: starts and lengths."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel().view(np.int8), [0]])))
+    return edges[::2].astype(np.int32), (edges[1::2] - edges[::2]).astype(np.int32)
+
+
+def mask_from_runs(starts: NDArray, lengths: NDArray, height: int, width: int) -> NDArray[np.bool_]:
+    """Inverse of `mask_runs`."""
+    steps = np.zeros(height * width + 1, np.int8)
+    steps[starts] += 1
+    steps[starts + lengths] -= 1
+    return np.cumsum(steps[:-1], dtype=np.int8).astype(bool).reshape(height, width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipTables:
+    """The column tables of one clip as stored (integers on the grids)."""
+
+    points: Mapping[str, NDArray]
+    depth: Mapping[str, NDArray]
+    moving: Mapping[str, NDArray] | None
+    boxes: Mapping[str, Any] | None
+
+
+def encode_clip(header: ClipHeader, stored: ClipTables, jpegs: Sequence[bytes]) -> dict[str, bytes]:
+    """Members of one sample, by name.
+
+    Raises:
+        ValueError: not one image per view, or columns that are not the schema's.
+    """
+    if len(jpegs) != len(header.views):
+        raise ValueError(f"clip {header.record.clip_id}: {len(jpegs)} images for {len(header.views)} views")
+    members = {
+        "clip.json": header.to_json(),
+        "points.arrow": tables.to_ipc(tables.POINTS, stored.points),
+        "depth.arrow": tables.to_ipc(tables.DEPTH_SAMPLES, stored.depth),
+    }
+    if stored.moving is not None:
+        members["moving.arrow"] = tables.to_ipc(tables.MASK_RUNS, stored.moving)
+    if stored.boxes is not None:
+        members["boxes.arrow"] = tables.to_ipc(tables.BOXES, stored.boxes)
+    members.update({view.member: jpeg for view, jpeg in zip(header.views, jpegs, strict=True)})
+    return members
+
+
+def decode_clip(read: Callable[[str], bytes], names: Sequence[str], cameras: Sequence[str] | None = None) -> Clip:
+    """The clip whose members `read` returns by name; images of `cameras` only when given.
+
+    Raises:
+        ValueError: a member has another schema.
+        KeyError: a member is missing.
+    """
+    header = ClipHeader.from_json(read("clip.json"))
+    depth = tables.from_ipc(tables.DEPTH_SAMPLES, read("depth.arrow"))
+    moving = tables.from_ipc(tables.MASK_RUNS, read("moving.arrow")) if "moving.arrow" in names else None
+    boxes = decode_boxes(tables.from_ipc(tables.BOXES, read("boxes.arrow"))) if "boxes.arrow" in names else None
+    views = tuple(
+        _decode_view(index, view, header.record, depth, moving, read(view.member))
+        for index, view in enumerate(header.views)
+        if cameras is None or view.camera in cameras
+    )
+    return Clip(
+        record=header.record,
+        rig_cameras=header.rig_cameras,
+        view_cameras=header.view_cameras,
+        sweep_times=header.sweep_times,
+        ego2ego0=header.ego2ego0,
+        points=decode_points(tables.from_ipc(tables.POINTS, read("points.arrow"))),
+        views=views,
+        boxes=boxes,
+    )
+
+
+def _decode_view(
+    index: int,
+    view: ViewHeader,
+    record: ClipRecord,
+    depth: Mapping[str, NDArray],
+    moving: Mapping[str, NDArray] | None,
+    jpeg: bytes,
+) -> View:
+    rows = slice(*np.searchsorted(depth["view"], [index, index + 1]))
+    mask = None
+    if moving is not None:
+        runs = slice(*np.searchsorted(moving["view"], [index, index + 1]))
+        mask = mask_from_runs(moving["start"][runs], moving["length"][runs], view.height, view.width)
+    return View(
+        frame=view.frame,
+        camera=view.camera,
+        role=record.role(view.frame),
+        time=view.time,
+        cam2ego0=view.cam2ego0,
+        K=view.K,
+        width=view.width,
+        height=view.height,
+        jpeg=jpeg,
+        depth_pixel=depth["pixel"][rows],
+        depth=DEPTH.decode(depth["depth"][rows]),
+        moving_mask=mask,
+    )
+
+
+def decode_points(columns: Mapping[str, NDArray]) -> LiftedPoints:
+    """Physical values of ``points.arrow``."""
+
+    def stack(names: Sequence[str]) -> NDArray:
+        return np.stack([columns[name] for name in names], axis=1)
+
+    return LiftedPoints(
+        means=POSITION.decode(stack(["x", "y", "z"])),
+        scales=SCALE.decode(columns["scale"]),
+        rgb=stack(["r", "g", "b"]),
+        camera=columns["camera"],
+        times=TIME.decode(columns["time"]),
+        frame=columns["frame"],
+        sensor=columns["sensor"],
+        intensity=columns["intensity"],
+        in_view=columns["in_view"].astype(bool),
+        flow=FLOW.decode(stack(["flow_x", "flow_y", "flow_z"])),
+        flow_class=columns["flow_class"],
+        bucket=columns["bucket"],
+    )
+
+
+def decode_boxes(columns: Mapping[str, NDArray]) -> Boxes:
+    """Physical values of ``boxes.arrow``."""
+    quats = np.stack([columns[f"q{axis}"] for axis in "wxyz"], axis=1) * QUATERNION_STEP
+    box2ego0 = np.tile(np.eye(4, dtype=np.float32), (len(quats), 1, 1))
+    box2ego0[:, :3, :3] = quats_to_rotations(quats)
+    box2ego0[:, :3, 3] = POSITION.decode(np.stack([columns[name] for name in "xyz"], axis=1))
+    size = np.stack([columns[name] for name in ("width", "length", "height")], axis=1)
+    return Boxes(
+        frame=columns["frame"],
+        track=tuple(columns["track"]),
+        label=tuple(columns["label"]),
+        box2ego0=box2ego0,
+        size=POSITION.decode(size),
+        sensor=columns["sensor"],
+        moving=columns["moving"].astype(bool),
+    )
+
+
+def quats_to_rotations(quats: NDArray) -> NDArray[np.float64]:  # [M, 4] wxyz, any norm -> [M, 3, 3]
+    """Rotation matrices of quaternions."""
+    w, x, y, z = (quats / np.linalg.norm(quats, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows, dtype=np.float64), 2, 0)

@@ -1,0 +1,172 @@
+"""Every table of the store: one place that says each column, its type and its unit.
+
+A column on a grid (`store_schema.units`) is an integer; its step is in the field's metadata.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME, Grid
+
+SCHEMA_VERSION = 1
+"""Raised when a reader of the previous version would misread what is written now."""
+
+
+def _on(name: str, grid: Grid) -> pa.Field:
+    metadata = {"unit": grid.unit, "step": repr(grid.step), "grid": grid.name}
+    return pa.field(name, pa.from_numpy_dtype(grid.dtype), nullable=False, metadata=metadata)
+
+
+def _plain(name: str, kind: pa.DataType, note: str) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata={"note": note})
+
+
+POINTS = pa.schema(
+    [
+        _on("x", POSITION),
+        _on("y", POSITION),
+        _on("z", POSITION),
+        _on("scale", SCALE),
+        _on("time", TIME),
+        _plain("r", pa.uint8(), "0..255"),
+        _plain("g", pa.uint8(), "0..255"),
+        _plain("b", pa.uint8(), "0..255"),
+        _plain("camera", pa.int8(), "index into rig_cameras, -1 no camera saw the point"),
+        _plain("frame", pa.int16(), "clip-relative input frame"),
+        _plain("sensor", pa.uint8(), "LiDAR"),
+        _plain("intensity", pa.uint8(), "0..255"),
+        _plain("in_view", pa.uint8(), "1: projects into a view camera of its own frame"),
+        _on("flow_x", FLOW),
+        _on("flow_y", FLOW),
+        _on("flow_z", FLOW),
+        _plain("flow_class", pa.uint8(), "store_schema.labels.FlowClass"),
+        _plain("bucket", pa.uint8(), "store_schema.labels.Bucket"),
+    ]
+)
+"""``points.arrow``: LiDAR points of the input frames in ego0, sorted by (frame, order in the sweep)."""
+
+DEPTH_SAMPLES = pa.schema(
+    [
+        _plain("view", pa.int16(), "index into views of clip.json"),
+        _plain("pixel", pa.int32(), "row * width + column"),
+        _on("depth", DEPTH),
+    ]
+)
+"""``depth.arrow``: nearest visible LiDAR return a pixel, sorted by (view, pixel)."""
+
+MASK_RUNS = pa.schema(
+    [
+        _plain("view", pa.int16(), "index into views of clip.json"),
+        _plain("start", pa.int32(), "first pixel of a run of moving pixels, row * width + column"),
+        _plain("length", pa.int32(), "pixels in the run"),
+    ]
+)
+"""``moving.arrow``: moving-object masks as runs, sorted by (view, start). Absent without cuboids."""
+
+BOXES = pa.schema(
+    [
+        _plain("frame", pa.int16(), "clip-relative"),
+        _plain("track", pa.string(), "uuid"),
+        _plain("label", pa.string(), "class name of the source"),
+        *[_on(name, POSITION) for name in ("x", "y", "z")],
+        *[_plain(f"q{axis}", pa.int32(), "box2ego0 rotation, 1e-6 per step") for axis in "wxyz"],
+        *[_on(name, POSITION) for name in ("width", "length", "height")],
+        _plain("sensor", pa.int8(), "-1 both LiDARs, else the one"),
+        _plain("moving", pa.uint8(), "1: moves >= 0.05 m to the next sweep"),
+    ]
+)
+"""``boxes.arrow``: cuboids of every clip frame in ego0. Absent without cuboids."""
+
+CLIPS = pa.schema(
+    [
+        _plain("clip_id", pa.string(), "unique key of the sample"),
+        _plain("log_id", pa.string(), ""),
+        _plain("split", pa.string(), "train or test"),
+        _plain("setting", pa.string(), "train_interpolation, train_future or evaluation"),
+        _plain("first_frame", pa.int32(), "frame of the log"),
+        _plain("num_frames", pa.int32(), ""),
+        _plain("input_frames", pa.list_(pa.int32()), "clip-relative"),
+        _plain("interpolation_frames", pa.list_(pa.int32()), "clip-relative"),
+        _plain("future_frames", pa.list_(pa.int32()), "clip-relative"),
+        _plain("shard", pa.string(), "file name under shards/"),
+        _plain("num_points", pa.int64(), ""),
+        _plain("num_coloured", pa.int64(), "points some camera saw"),
+        _plain("num_views", pa.int32(), ""),
+    ]
+)
+"""``clips.parquet``: the clip index, sorted by clip_id."""
+
+MEMBERS = pa.schema(
+    [
+        _plain("clip_id", pa.string(), ""),
+        _plain("member", pa.string(), "name inside the sample, what follows the key's dot"),
+        _plain("shard", pa.string(), ""),
+        _plain("offset", pa.int64(), "byte in the tar where the content starts"),
+        _plain("size", pa.int64(), "bytes"),
+        _plain("blake3", pa.string(), "hash of the content"),
+    ]
+)
+"""``members.parquet``: one row per tar member, for reads by offset that are checked."""
+
+
+def to_ipc(schema: pa.Schema, columns: Mapping[str, NDArray | list]) -> bytes:
+    """Arrow IPC stream of one record batch, zstd-compressed.
+
+    Raises:
+        ValueError: the columns are not those of `schema`.
+    """
+    if set(columns) != set(schema.names):
+        raise ValueError(f"columns {sorted(columns)} are not those of the schema {sorted(schema.names)}")
+    arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
+    batch = pa.record_batch(arrays, schema=schema)
+    sink = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=3), use_threads=False)
+    with pa.ipc.new_stream(sink, schema, options=options) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def from_ipc(schema: pa.Schema, data: bytes) -> dict[str, NDArray]:
+    """Columns of an Arrow IPC stream as numpy arrays.
+
+    Raises:
+        ValueError: the stream's columns or types are not those of `schema`.
+    """
+    table = pa.ipc.open_stream(io.BytesIO(data)).read_all()
+    if not table.schema.equals(schema, check_metadata=False):
+        raise ValueError(f"table has columns {table.schema.names}, expected {schema.names}")
+    return {
+        name: np.asarray(table.column(name).to_pylist(), dtype=object)
+        if pa.types.is_string(table.schema.field(name).type)
+        else table.column(name).to_numpy()
+        for name in schema.names
+    }
+
+
+def to_parquet(schema: pa.Schema, rows: list[dict[str, object]]) -> bytes:
+    """Parquet with page checksums (without them a flipped bit is read back silently)."""
+    sink = io.BytesIO()
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd", write_page_checksum=True, version="2.6"
+    )
+    return sink.getvalue()
+
+
+def from_parquet(schema: pa.Schema, data: bytes) -> list[dict[str, object]]:
+    """Rows of a Parquet file, its page checksums verified.
+
+    Raises:
+        ValueError: columns differ from `schema`.
+        OSError: a page checksum does not match.
+    """
+    table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    if not table.schema.equals(schema, check_metadata=False):
+        raise ValueError(f"table has columns {table.schema.names}, expected {schema.names}")
+    return list(table.to_pylist())
