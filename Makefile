@@ -1,0 +1,55 @@
+# Daily commands. `make demo` and `make test` need nothing but Python 3.11; both set up what they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?= demo_out
+REAL ?= real_out
+PANDASET_ROOT ?=
+
+.PHONY: help setup demo test test-slow lint real bench gpu-check clean
+
+help:  ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## Make .venv with everything pinned by constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or call make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)  ## Generated log -> store -> short training -> evaluation -> report, on a CPU, in minutes
+	rm -rf $(DEMO)
+	$(BIN)/flux4d-build synth $(DEMO)/logs --logs 3 --seconds 3.6 --seed 0 --preset small
+	$(BIN)/flux4d-build build --root $(DEMO)/logs --out $(DEMO)/store --test-logs synth002
+	$(BIN)/flux4d-train demo --store $(DEMO)/store --out $(DEMO)/run
+	$(BIN)/flux4d-eval run --store $(DEMO)/store --run $(DEMO)/run --split all --max-clips 3 --out $(DEMO)/report
+
+real: $(READY)  ## The same on a real log: make real PANDASET_ROOT=/data/pandaset
+	@test -d "$(PANDASET_ROOT)" || { echo "set PANDASET_ROOT to the folder that holds the PandaSet logs, e.g. make real PANDASET_ROOT=/data/pandaset"; exit 1; }
+	$(BIN)/flux4d-build build --root $(PANDASET_ROOT) --out $(REAL)/store
+	$(BIN)/flux4d-train real --store $(REAL)/store --out $(REAL)/run
+	$(BIN)/flux4d-eval run --store $(REAL)/store --run $(REAL)/run --split all --max-clips 3 --width 960 --out $(REAL)/report
+
+test: $(READY)  ## Tests under ten minutes on two cores
+	$(BIN)/pytest -q -m "not slow"
+
+test-slow: $(READY)  ## The longer ones
+	$(BIN)/pytest -q -m slow
+
+lint: $(READY)  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Benchmarks, one JSON object each as the last line
+	$(BIN)/python -m benchmarks.rasterize --quick --json
+
+gpu-check: $(READY)  ## Parity and speed on a CUDA device; writes benchmarks/results/*.json
+	$(BIN)/python -m benchmarks.gpu
+
+clean:  ## Remove what the targets made (not .venv)
+	rm -rf $(DEMO) $(REAL) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
