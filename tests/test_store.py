@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from store_schema import tables
-from store_schema.clip import Clip
-from store_schema.codec import ClipHeader, ClipTables, ViewHeader, decode_clip, encode_clip, mask_from_runs, mask_runs
+from store_schema.codec import decode_clip, mask_from_runs, mask_runs
 from store_schema.frame_store import (
     CorruptFrameError,
     FrameArrays,
@@ -27,45 +26,8 @@ from store_schema.frame_store import (
 from store_schema.hashing import canonical_json, hash_bytes
 from store_schema.manifest import CorruptManifestError, Manifest, parse_manifest
 from store_schema.shards import CorruptShardError, check_member, index_shard, write_shard
-from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME
 from tests.toy import make_clip
-
-
-def encode(clip: Clip) -> dict[str, bytes]:
-    points = clip.points
-    means, flow = POSITION.encode(points.means), FLOW.encode(points.flow)
-    runs = [mask_runs(view.moving_mask) for view in clip.views if view.moving_mask is not None]
-    stored = ClipTables(
-        points={
-            **{name: means[:, axis] for axis, name in enumerate("xyz")},
-            **{f"flow_{name}": flow[:, axis] for axis, name in enumerate("xyz")},
-            **{name: points.rgb[:, channel] for channel, name in enumerate("rgb")},
-            "scale": SCALE.encode(points.scales),
-            "time": TIME.encode(points.times),
-            "in_view": points.in_view.astype(np.uint8),
-            **{n: getattr(points, n) for n in ("camera", "frame", "sensor", "intensity", "flow_class", "bucket")},
-        },
-        depth={
-            "view": np.concatenate([np.full(len(v.depth), i, np.int16) for i, v in enumerate(clip.views)]),
-            "pixel": np.concatenate([v.depth_pixel for v in clip.views]),
-            "depth": DEPTH.encode(np.concatenate([v.depth for v in clip.views])),
-        },
-        moving={
-            "view": np.concatenate([np.full(len(run[0]), i, np.int16) for i, run in enumerate(runs)]),
-            "start": np.concatenate([run[0] for run in runs]),
-            "length": np.concatenate([run[1] for run in runs]),
-        },
-        boxes=None,
-    )
-    header = ClipHeader(
-        record=clip.record,
-        rig_cameras=clip.rig_cameras,
-        view_cameras=clip.view_cameras,
-        sweep_times=clip.sweep_times,
-        ego2ego0=clip.ego2ego0,
-        views=tuple(ViewHeader(v.frame, v.camera, v.time, v.cam2ego0, v.K, v.width, v.height) for v in clip.views),
-    )
-    return encode_clip(header, stored, [view.jpeg for view in clip.views])
+from tests.toy_store import encode
 
 
 @pytest.fixture(scope="module")

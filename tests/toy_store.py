@@ -1,0 +1,86 @@
+"""Toy clips as a dataset version on disk."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from store_schema import tables
+from store_schema.atomic import write_atomic
+from store_schema.clip import Clip
+from store_schema.codec import ClipHeader, ClipTables, ViewHeader, encode_clip, mask_runs
+from store_schema.dataset import CLIPS_INDEX, LATEST, MEMBERS_INDEX
+from store_schema.manifest import Manifest, rows_hash, write_manifest
+from store_schema.shards import write_shard
+from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME
+
+
+def encode(clip: Clip) -> dict[str, bytes]:
+    points = clip.points
+    means, flow = POSITION.encode(points.means), FLOW.encode(points.flow)
+    runs = [mask_runs(view.moving_mask) for view in clip.views if view.moving_mask is not None]
+    stored = ClipTables(
+        points={
+            **{name: means[:, axis] for axis, name in enumerate("xyz")},
+            **{f"flow_{name}": flow[:, axis] for axis, name in enumerate("xyz")},
+            **{name: points.rgb[:, channel] for channel, name in enumerate("rgb")},
+            "scale": SCALE.encode(points.scales),
+            "time": TIME.encode(points.times),
+            "in_view": points.in_view.astype(np.uint8),
+            **{n: getattr(points, n) for n in ("camera", "frame", "sensor", "intensity", "flow_class", "bucket")},
+        },
+        depth={
+            "view": np.concatenate([np.full(len(v.depth), i, np.int16) for i, v in enumerate(clip.views)]),
+            "pixel": np.concatenate([v.depth_pixel for v in clip.views]),
+            "depth": DEPTH.encode(np.concatenate([v.depth for v in clip.views])),
+        },
+        moving={
+            "view": np.concatenate([np.full(len(run[0]), i, np.int16) for i, run in enumerate(runs)]),
+            "start": np.concatenate([run[0] for run in runs]),
+            "length": np.concatenate([run[1] for run in runs]),
+        },
+        boxes=None,
+    )
+    header = ClipHeader(
+        record=clip.record,
+        rig_cameras=clip.rig_cameras,
+        view_cameras=clip.view_cameras,
+        sweep_times=clip.sweep_times,
+        ego2ego0=clip.ego2ego0,
+        views=tuple(ViewHeader(v.frame, v.camera, v.time, v.cam2ego0, v.K, v.width, v.height) for v in clip.views),
+    )
+    return encode_clip(header, stored, [view.jpeg for view in clip.views])
+
+
+def write_store(store: Path, clips: list[Clip]) -> str:
+    """Write `clips` as one shard of a version; returns the version."""
+    staging = store / "staging"
+    members = {clip.record.clip_id: encode(clip) for clip in clips}
+    shard = write_shard(staging / "shards" / "all.tar", members.items())
+    rows = [
+        {
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(clip.record).items()},
+            "shard": shard.name,
+            "num_points": len(clip.points),
+            "num_coloured": len(clip.points),
+            "num_views": len(clip.views),
+        }
+        for clip in sorted(clips, key=lambda clip: clip.record.clip_id)
+    ]
+    places = [{name: getattr(member, name) for name in tables.MEMBERS.names} for member in shard.members]
+    manifest = Manifest(
+        config={"features": {"view_cameras": list(clips[0].view_cameras)}},
+        shards={shard.name: {"blake3": shard.blake3, "size": shard.size, "clips": len(clips)}},
+        indexes={CLIPS_INDEX: rows_hash(rows), MEMBERS_INDEX: rows_hash(places)},
+        counts={f"{clip.record.split}/{clip.record.setting}": 1 for clip in clips},
+        left_out={},
+    )
+    write_atomic(staging / CLIPS_INDEX, tables.to_parquet(tables.CLIPS, rows))
+    write_atomic(staging / MEMBERS_INDEX, tables.to_parquet(tables.MEMBERS, places))
+    write_manifest(staging, manifest, {})
+    (store / "versions").mkdir(parents=True)
+    staging.rename(store / "versions" / manifest.version)
+    write_atomic(store / LATEST, manifest.version.encode())
+    return manifest.version
