@@ -1,0 +1,124 @@
+"""The trainer on toy clips: order, learning, exact resume, clear refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from store_schema.dataset import open_dataset
+from tests.toy import make_clip
+from tests.toy_store import write_store
+from training.config import OptimizerConfig, StreamConfig, TrainConfig, presets
+from training.loop import Trainer, TrainingStoppedError
+from training.stream import ClipStream
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    write_store(folder, [make_clip(), make_clip(setting="train_interpolation"), make_clip(setting="train_future")])
+    return folder
+
+
+def small(store: Path, out: Path, **changes: object) -> TrainConfig:
+    base = presets()["demo"][1]
+    network = replace(base.network, channels=(8, 16))
+    stream = StreamConfig(settings=("train_interpolation", "train_future"), width=48)
+    optimizer = OptimizerConfig(lr=1e-2, warmup_steps=5)
+    config = replace(base, store=store, out=out, network=network, stream=stream, optimizer=optimizer, steps=6)
+    return replace(config, checkpoint_every=3, **changes)  # type: ignore[arg-type]
+
+
+def test_every_clip_comes_once_per_epoch_and_every_target_in_turn(store: Path) -> None:
+    dataset = open_dataset(store)
+    config = StreamConfig(views_per_step=2)
+    stream = ClipStream(dataset, config, presets()["demo"][1].scene, 0, torch.device("cpu"))
+    clips = len(stream.records)
+    assert clips == 2
+    places = [stream.place(step) for step in range(5 * clips)]
+    for epoch in range(5):
+        assert {record.clip_id for record, _ in places[epoch * clips : (epoch + 1) * clips]} == {
+            record.clip_id for record in stream.records
+        }
+    for record in stream.records:
+        seen = [index for place, indices in places if place == record for index in indices]
+        count = len(record.target_frames)
+        assert sorted(seen[:count]) == list(range(count))
+    assert places == [stream.place(step) for step in range(5 * clips)]
+    other = ClipStream(dataset, config, presets()["demo"][1].scene, 1, torch.device("cpu"))
+    assert places != [other.place(step) for step in range(5 * clips)]
+    for each in (stream, other):
+        each.close()
+
+
+def test_samples_carry_targets_only_never_inputs(store: Path) -> None:
+    dataset = open_dataset(store)
+    stream = ClipStream(dataset, StreamConfig(width=48), presets()["demo"][1].scene, 0, torch.device("cpu"))
+    for step in range(6):
+        for target in stream.sample(step).targets:
+            assert target.view.role in ("interpolation", "future")
+            assert target.rgb.shape == (27, 48, 3)
+            assert target.depth_pixel.max() < 27 * 48
+    stream.close()
+
+
+def test_training_learns_a_toy_clip(store: Path, tmp_path: Path) -> None:
+    stream = StreamConfig(settings=("train_interpolation",), width=48)
+    config = replace(small(store, tmp_path / "run"), steps=40, stream=stream)
+    reports = []
+    Trainer(config).run(reports.append)
+    first, last = reports[:5], reports[-5:]
+    assert sum(r.psnr for r in last) / 5 > sum(r.psnr for r in first) / 5 + 1.0
+    assert sum(r.loss for r in last) < sum(r.loss for r in first)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 41))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["dataset_version"] == open_dataset(store).version
+    assert record["clips_seen"] == ["toy-train_interpolation-s000"]
+
+
+def test_a_resumed_run_ends_bitwise_where_an_uninterrupted_one_does(store: Path, tmp_path: Path) -> None:
+    Trainer(small(store, tmp_path / "whole")).run()
+    stopped = Trainer(small(store, tmp_path / "parts"))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(lambda report: (_ for _ in ()).throw(KeyboardInterrupt) if report.step == 5 else None)
+    Trainer(small(store, tmp_path / "parts", resume=True)).run()
+    whole, parts = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    metrics = [
+        [{k: v for k, v in json.loads(line).items() if k in ("step", "clip", "loss", "psnr")} for line in text]
+        for text in ((tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "parts"))
+    ]
+    assert metrics[0] == metrics[1]
+
+
+def test_old_checkpoints_go_and_runs_are_not_overwritten(store: Path, tmp_path: Path) -> None:
+    Trainer(replace(small(store, tmp_path / "run"), checkpoint_every=1)).run()
+    names = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]
+    assert names == ["step-00000005", "step-00000006"]
+    with pytest.raises(ValueError, match="already holds a run"):
+        Trainer(small(store, tmp_path / "run"))
+    with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
+        Trainer(small(store, tmp_path / "empty", resume=True))
+
+
+def test_what_cannot_be_trained_on_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not in dataset version"):
+        Trainer(small(store, tmp_path / "a", stream=StreamConfig(clips=("nowhere",))))
+    with pytest.raises(ValueError, match="has no clip with split test"):
+        Trainer(small(store, tmp_path / "b", stream=StreamConfig(split="test")))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_clip_named(store: Path, tmp_path: Path) -> None:
+    trainer = Trainer(small(store, tmp_path / "run"))
+    with torch.no_grad():
+        for parameter in trainer.network.parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises((TrainingStoppedError, ValueError), match=r"nan|finite|NaN"):
+        trainer.run()
