@@ -1,1 +1,1 @@
-"""Metrics, protocol and report."""
+"""Protocol, image and scene-flow metrics, pictures and the offline report."""

@@ -1,0 +1,231 @@
+"""The evaluation loop: reconstruct each clip with each method, render its target views, score, pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from evaluation.flow_metrics import FlowAccumulator
+from evaluation.flow_prediction import accumulate_flow, predicted_flow
+from evaluation.image_metrics import score_view
+from evaluation.protocol import LPIPS_NOT_AVAILABLE, protocol_in_words, seen_in_training
+from evaluation.results import (
+    ClipRow,
+    Evaluation,
+    FrameRow,
+    Group,
+    MethodInfo,
+    Summary,
+    summarise_images,
+)
+from evaluation.truth import Truth, truth_of
+from flux4d.gaussians import Gaussians
+from flux4d.rasterize import Backend
+from flux4d.render import Rendering, render
+from store_schema.clip import Clip, View
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to turn a clip into a 4D scene."""
+
+    name: str
+    description: str
+    reconstruct: Callable[[Clip], Gaussians]
+
+
+class Observer(Protocol):
+    """Is shown every scene and every rendered view while they are in memory, for pictures or exports."""
+
+    def wants_velocity(self, clip: Clip, view: View) -> bool:
+        """Should the view's velocity image be rendered too?"""
+
+    def scene(self, clip: Clip, method: Method, gaussians: Gaussians) -> None:
+        """A clip was reconstructed."""
+
+    def frame(self, clip: Clip, method: Method, view: View, rendering: Rendering, truth: Truth) -> None:
+        """A target view was rendered; `rendering` holds one camera."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """One method on one clip, with what the groups pool."""
+
+    row: ClipRow
+    frames: tuple[FrameRow, ...]
+    flow: FlowAccumulator
+
+
+def evaluate(
+    clips: Iterable[Clip],
+    methods: Sequence[Method],
+    *,
+    width: int | None = None,
+    backend: Backend = "auto",
+    seen_clips: Collection[str] = (),
+    progress: Callable[[str], None] | None = None,
+    observer: Observer | None = None,
+) -> Evaluation:
+    """Score methods on clips by the paper's protocol.
+
+    Args:
+        clips: Clips with target views; read one at a time.
+        methods: What to compare; every method sees every clip.
+        width: Width to render at, pixels; None renders at the stored size.
+        backend: Rasteriser, as in `flux4d.render.render`.
+        seen_clips: Ids of the clips the training used; a clip that shares a frame with one counts as seen.
+        progress: Called with one line after each clip and method.
+        observer: Is shown scenes and renderings.
+
+    Returns:
+        Metrics of every frame and clip, and of all, seen and unseen clips.
+
+    Raises:
+        ValueError: there is no clip or no method, two methods share a name, a clip has no view to render,
+            or the views of the clips differ in size.
+    """
+    names = [method.name for method in methods]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"an evaluation needs methods with different names, got {names}")
+    scored: list[_Scored] = []
+    protocol, notes = "", [LPIPS_NOT_AVAILABLE]
+    size: tuple[int, int] | None = None
+    for clip in clips:
+        views = clip.views_of("interpolation", "future")
+        if not views:
+            raise ValueError(f"clip {clip.record.clip_id} has no interpolation or future view to score")
+        truths = [truth_of(view, width) for view in views]
+        sizes = {(truth.camera.width, truth.camera.height) for truth in truths} | ({size} if size else set())
+        if len(sizes) > 1:
+            raise ValueError(
+                f"clip {clip.record.clip_id}: views of one evaluation must share one size, got {sorted(sizes)}"
+            )
+        protocol, size = protocol or protocol_in_words(clip.record), sizes.pop()
+        notes += _notes(clip)
+        seen = seen_in_training(clip.record, seen_clips)
+        for method in methods:
+            result = _score_clip(clip, method, truths, views, backend, seen, observer)
+            scored.append(result)
+            if progress is not None:
+                progress(_progress_line(result.row))
+    if size is None:
+        raise ValueError("there is no clip to evaluate: check the split and the clip ids")
+    return Evaluation(
+        protocol=protocol,
+        width=size[0],
+        height=size[1],
+        backend=backend,
+        methods=tuple(MethodInfo(method.name, method.description) for method in methods),
+        summaries=tuple(_summaries(scored, names)),
+        clips=tuple(result.row for result in scored),
+        frames=tuple(row for result in scored for row in result.frames),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+@torch.no_grad()
+def _score_clip(
+    clip: Clip,
+    method: Method,
+    truths: Sequence[Truth],
+    views: Sequence[View],
+    backend: Backend,
+    seen: bool,
+    observer: Observer | None,
+) -> _Scored:
+    start = _now()
+    gaussians = method.reconstruct(clip)
+    reconstruct_seconds = _now() - start
+    if observer is not None:
+        observer.scene(clip, method, gaussians)
+    frames, render_seconds = [], 0.0
+    for view, truth in zip(views, truths, strict=True):
+        velocity = observer is not None and observer.wants_velocity(clip, view)
+        # One view at a time: a full-size view of a large scene fills a small GPU already.
+        camera = truth.camera.to(gaussians.means.device)
+        start = _now()
+        rendering = render(gaussians, camera, with_velocity=velocity, backend=backend)
+        render_seconds += _now() - start
+        scores = score_view(rendering.rgb[0], rendering.depth[0, ..., 0], truth)
+        frames.append(FrameRow(method.name, clip.record.clip_id, view.frame, view.camera, view.role, view.time, scores))
+        if observer is not None:
+            observer.frame(clip, method, view, rendering, truth)
+    predicted = predicted_flow(gaussians, clip)
+    flow = accumulate_flow(predicted, clip)
+    row = ClipRow(
+        method=method.name,
+        clip_id=clip.record.clip_id,
+        log_id=clip.record.log_id,
+        seen=seen,
+        interpolation=summarise_images(frames, "interpolation"),
+        future=summarise_images(frames, "future"),
+        flow=flow.result(),
+        gaussians=len(gaussians),
+        flow_nearest=predicted.nearest,
+        flow_without_next_sweep=predicted.without_next_sweep,
+        reconstruct_seconds=reconstruct_seconds,
+        render_seconds=render_seconds / len(views),
+    )
+    return _Scored(row, tuple(frames), flow)
+
+
+def _summaries(scored: Sequence[_Scored], names: Sequence[str]) -> Iterable[Summary]:
+    groups: tuple[tuple[Group, tuple[bool, ...]], ...] = (
+        ("all", (True, False)),
+        ("seen", (True,)),
+        ("unseen", (False,)),
+    )
+    for group, wanted in groups:
+        for name in names:
+            members = [result for result in scored if result.row.method == name and result.row.seen in wanted]
+            if members:
+                yield _summary(name, group, members)
+
+
+def _summary(name: str, group: Group, members: Sequence[_Scored]) -> Summary:
+    frames = [row for result in members for row in result.frames]
+    flow = FlowAccumulator()
+    for result in members:
+        flow.merge(result.flow)
+    return Summary(
+        method=name,
+        group=group,
+        clips=len(members),
+        interpolation=summarise_images(frames, "interpolation"),
+        future=summarise_images(frames, "future"),
+        flow=flow.result(),
+        flow_nearest=sum(result.row.flow_nearest for result in members),
+        reconstruct_seconds=sum(result.row.reconstruct_seconds for result in members) / len(members),
+        render_seconds=sum(result.row.render_seconds for result in members) / len(members),
+    )
+
+
+def _notes(clip: Clip) -> list[str]:
+    notes = []
+    if clip.boxes is None:
+        notes.append(
+            f"Log {clip.record.log_id} has no cuboids: moving regions and scene flow are n/a there and it does not "
+            "enter their averages."
+        )
+    if not clip.record.future_frames:
+        notes.append(f"Clips of setting {clip.record.setting} have no future frames: future metrics are n/a there.")
+    return notes
+
+
+def _progress_line(row: ClipRow) -> str:
+    psnr = row.interpolation.full.psnr
+    shown = "n/a" if psnr is None else f"{psnr:.2f} dB"
+    return (
+        f"{row.clip_id} {row.method}: interpolation {shown}, {row.gaussians} Gaussians, "
+        f"reconstructed in {row.reconstruct_seconds:.2f} s, {row.render_seconds:.2f} s a view"
+    )
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,156 @@
+"""What an evaluation yields: rows and summaries that travel as one JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from evaluation.flow_metrics import FlowScores
+from evaluation.image_metrics import RegionScores, ViewScores
+from evaluation.json_file import load_json, save_json
+from store_schema.clip import Role
+
+Group = Literal["all", "seen", "unseen"]
+"""Clips that are aggregated: `seen` ones share a frame with a training clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """Image metrics of one rendered view."""
+
+    method: str
+    clip_id: str
+    frame: int
+    camera: str
+    role: Role
+    time: float
+    """Seconds since the clip's first sweep stamp."""
+    scores: ViewScores
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSummary:
+    """Mean of per-frame metrics over the frames that have them."""
+
+    psnr: float | None
+    ssim: float | None
+    d_rmse: float | None
+    frames: int
+    """Frames with at least one pixel in the region."""
+    depth_frames: int
+    """Frames with at least one LiDAR pixel in the region."""
+    pixels: int
+    depth_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """Full image and moving region."""
+
+    full: RegionSummary
+    moving: RegionSummary
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRow:
+    """One method on one clip."""
+
+    method: str
+    clip_id: str
+    log_id: str
+    seen: bool
+    interpolation: ImageSummary
+    future: ImageSummary
+    flow: FlowScores
+    gaussians: int
+    flow_nearest: int
+    """Scored points without a Gaussian of their own: they took the nearest one's velocity."""
+    flow_without_next_sweep: int
+    """Points of the last input frame left out because the clip ends there."""
+    reconstruct_seconds: float
+    render_seconds: float
+    """Mean over the rendered views."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One method over a group of clips."""
+
+    method: str
+    group: Group
+    clips: int
+    interpolation: ImageSummary
+    future: ImageSummary
+    flow: FlowScores
+    flow_nearest: int
+    reconstruct_seconds: float
+    render_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """Name and one line of explanation."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything that was measured, with the counts it rests on."""
+
+    protocol: str
+    width: int
+    height: int
+    backend: str
+    methods: tuple[MethodInfo, ...]
+    summaries: tuple[Summary, ...]
+    clips: tuple[ClipRow, ...]
+    frames: tuple[FrameRow, ...]
+    notes: tuple[str, ...]
+    """What is n/a and why."""
+
+    def summary(self, method: str, group: Group = "all") -> Summary | None:
+        """The summary of a method over a group; None when the group has no clip."""
+        return next((s for s in self.summaries if s.method == method and s.group == group), None)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        save_json(path, self)
+
+    @classmethod
+    def load(cls, path: Path) -> Evaluation:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not an evaluation of this version.
+        """
+        return load_json(path, cls)
+
+
+def summarise_regions(regions: Iterable[RegionScores | None]) -> RegionSummary:
+    """Average per-frame metrics; frames whose region is empty or unknown do not count."""
+    rows = [region for region in regions if region is not None and region.pixels]
+    depths = [region.d_rmse for region in rows if region.d_rmse is not None]
+    return RegionSummary(
+        psnr=_mean([region.psnr for region in rows if region.psnr is not None]),
+        ssim=_mean([region.ssim for region in rows if region.ssim is not None]),
+        d_rmse=_mean(depths),
+        frames=len(rows),
+        depth_frames=len(depths),
+        pixels=sum(region.pixels for region in rows),
+        depth_pixels=sum(region.depth_pixels for region in rows),
+    )
+
+
+def summarise_images(rows: Sequence[FrameRow], role: Role) -> ImageSummary:
+    """Average the rows of one role."""
+    scores = [row.scores for row in rows if row.role == role]
+    return ImageSummary(summarise_regions(s.full for s in scores), summarise_regions(s.moving for s in scores))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

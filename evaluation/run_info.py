@@ -1,0 +1,117 @@
+"""Where the numbers came from: data, weights, configuration, machine, and how the training went."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+CURVES = ("loss", "psnr")
+"""Columns of ``metrics.jsonl`` that are drawn."""
+_PACKAGES = ("flux4d-street", "torch", "numpy", "gsplat", "spconv-cu120", "spconv-triton", "numba")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One column of the training log."""
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Provenance of an evaluation, for the report."""
+
+    dataset_version: str
+    store: str
+    weights: str
+    weights_hash: str
+    config: str
+    """Resolved training configuration as JSON text; empty without a run folder."""
+    record: dict[str, str]
+    """What the run folder says of its origin, one line each."""
+    machine: dict[str, str]
+    """Where the evaluation ran."""
+    clips_seen: tuple[str, ...] = ()
+    curves: tuple[Curve, ...] = field(default_factory=tuple)
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """``run.json`` of a training run.
+
+    Raises:
+        FileNotFoundError: the folder is not a run.
+    """
+    path = run / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {run} is not a run folder of flux4d-train (or use --weights FILE)")
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
+
+
+def read_curves(path: Path) -> tuple[Curve, ...]:
+    """Training curves of a ``metrics.jsonl``; nothing when there is no such file.
+
+    Raises:
+        ValueError: a line is not JSON.
+    """
+    if not path.is_file():
+        return ()
+    points: dict[str, list[tuple[int, float]]] = {name: [] for name in CURVES}
+    for count, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {count}: not JSON ({error})") from error
+        for name in CURVES:
+            if row.get(name) is not None:
+                points[name].append((int(row["step"]), float(row[name])))
+    return tuple(
+        Curve(name, tuple(s for s, _ in rows), tuple(v for _, v in rows)) for name, rows in points.items() if rows
+    )
+
+
+def flat_record(record: dict[str, Any]) -> dict[str, str]:
+    """A run record as lines of text, the list of clips left out."""
+    lines: dict[str, str] = {}
+    for name, value in record.items():
+        if name == "clips_seen":
+            continue
+        if isinstance(value, dict):
+            lines[name] = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+        elif value is not None:
+            lines[name] = str(value)
+    return lines
+
+
+def machine_lines(device: str) -> dict[str, str]:
+    """What the evaluation runs on."""
+    import torch
+
+    lines = {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "CPU": f"{_cpu_name()}, {os.cpu_count()} logical cores, {torch.get_num_threads()} torch threads",
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+    }
+    packages = []
+    for name in _PACKAGES:
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return {**lines, "packages": ", ".join(packages)}
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

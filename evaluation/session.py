@@ -1,0 +1,157 @@
+"""What `flux4d-eval` does: read a dataset version and a network, evaluate, write the result folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+
+from evaluation.evaluate import evaluate
+from evaluation.json_file import from_json, load_json, save_json
+from evaluation.methods import standard_methods
+from evaluation.pictures import PictureBook, PictureIndex
+from evaluation.report import write_report
+from evaluation.results import Evaluation
+from evaluation.run_info import RunInfo, flat_record, machine_lines, read_curves, read_record
+from evaluation.tables import all_tables, markdown, rich_tables
+from flux4d.network import Flux4D
+from flux4d.scene import SceneConfig
+from flux4d.weights import load_network
+from store_schema.clip import Clip, ClipRecord
+from store_schema.dataset import Dataset, open_dataset
+from store_schema.hashing import hash_file
+
+if TYPE_CHECKING:
+    from evaluation.__main__ import Run
+
+EVALUATION, RUN_INFO = "evaluation.json", "run_info.json"
+TABLE, REPORT, PICTURES = "table.md", "report.html", "pictures"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network and what its run folder says of it."""
+
+    network: Flux4D
+    scene: SceneConfig
+    weights: Path
+    record: dict[str, object]
+    config: str
+
+
+def run_evaluation(command: Run) -> Path:
+    """Evaluate and write the result folder; returns the report's path.
+
+    Raises:
+        ValueError: no clip is left to score, or the weights, config or clips are not what they should be.
+        FileNotFoundError: a store, run or weights file is missing.
+    """
+    console = Console(stderr=True)
+    device = _device(command.device)
+    dataset = open_dataset(command.store, command.version)
+    trained = load_trained(command, device)
+    seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ()))  # type: ignore[attr-defined]
+    records = _records(command, dataset)
+    if command.run is not None and trained.record.get("dataset_version") != dataset.version:
+        console.print(f"note: the run was trained on dataset {trained.record.get('dataset_version')}", highlight=False)
+    command.out.mkdir(parents=True, exist_ok=True)
+    book = PictureBook(command.out / PICTURES, command.picture_clips)
+    evaluation = evaluate(
+        _clips(dataset, records),
+        standard_methods(trained.network, trained.scene, device),
+        width=command.width,
+        backend=command.backend,
+        seen_clips=seen,
+        progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
+        observer=book,
+    )
+    info = RunInfo(
+        dataset_version=dataset.version,
+        store=str(command.store),
+        weights=str(trained.weights),
+        weights_hash=hash_file(trained.weights),
+        config=trained.config,
+        record=flat_record(trained.record),
+        machine=machine_lines(device),
+        clips_seen=seen,
+        curves=read_curves(command.run / "metrics.jsonl") if command.run is not None else (),
+    )
+    evaluation.save(command.out / EVALUATION)
+    save_json(command.out / RUN_INFO, info)
+    (command.out / TABLE).write_text("\n".join(markdown(table) for table in all_tables(evaluation)))
+    write_report(command.out / REPORT, evaluation, book.close(), command.out / PICTURES, info)
+    out = Console()
+    for table in rich_tables(evaluation):
+        out.print(table)
+    return command.out / REPORT
+
+
+def rebuild_report(folder: Path) -> Path:
+    """Write the report of a saved evaluation again.
+
+    Raises:
+        FileNotFoundError: the folder holds no evaluation.
+        ValueError: it was written by another version of this package.
+    """
+    if not (folder / EVALUATION).is_file():
+        raise FileNotFoundError(f"{folder / EVALUATION} is missing: give the --out folder of `flux4d-eval run`")
+    evaluation = Evaluation.load(folder / EVALUATION)
+    info = load_json(folder / RUN_INFO, RunInfo)
+    write_report(folder / REPORT, evaluation, PictureIndex.load(folder / PICTURES), folder / PICTURES, info)
+    return folder / REPORT
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name} was asked for but torch sees no CUDA: use --device cpu")
+    return name
+
+
+def load_trained(command: Run, device: str) -> Trained:
+    """Network, scene settings and record of what the command names."""
+    if command.run is None:
+        assert command.weights is not None
+        network = load_network(command.weights, device)
+        scene = SceneConfig(motion_order=network.config.motion_order)
+        return Trained(network, scene, command.weights, {}, "")
+    record = read_record(command.run)
+    weights, config = command.run / "weights.safetensors", command.run / "config.json"
+    for path in (weights, config):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: the run has not reached its first checkpoint; let it go on")
+    text = config.read_text()
+    try:
+        scene = from_json(SceneConfig, json.loads(text)["scene"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{config}: scene settings do not fit this version of the package ({error!r})") from error
+    return Trained(load_network(weights, device), scene, weights, record, text)
+
+
+def _records(command: Run, dataset: Dataset) -> list[ClipRecord]:
+    by_id = {record.clip_id: record for record in dataset.records}
+    if command.clips:
+        if unknown := [clip for clip in command.clips if clip not in by_id]:
+            raise ValueError(f"no clip {unknown} in version {dataset.version[:12]}; it has {sorted(by_id)[:20]}")
+        records = [by_id[clip] for clip in command.clips]
+    else:
+        split = None if command.split == "all" else command.split
+        records = list(dataset.select(split=split, setting="evaluation"))
+    if not records:
+        there = sorted({f"{record.split}/{record.setting}" for record in dataset.records})
+        raise ValueError(
+            f"version {dataset.version[:12]} has no evaluation clip of split {command.split!r}, it has {there}: "
+            "use --split all or name --clips"
+        )
+    return records[: command.max_clips]
+
+
+def _clips(dataset: Dataset, records: list[ClipRecord]) -> Iterator[Clip]:
+    for record in records:
+        yield dataset.read(record.clip_id)

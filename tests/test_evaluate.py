@@ -1,0 +1,196 @@
+import json
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from evaluation.evaluate import Method, evaluate
+from evaluation.image_metrics import RegionScores
+from evaluation.json_file import from_json, load_json
+from evaluation.methods import standard_methods
+from evaluation.protocol import frames_of, seen_in_training
+from evaluation.results import Evaluation, summarise_regions
+from evaluation.tables import SUMMARY_COLUMNS, all_tables, markdown, rich_tables, summary_table
+from flux4d.scene import SceneConfig, lift_clip
+from flux4d.sky import SkyConfig
+from store_schema.labels import FlowClass
+from tests.toy import make_clip
+
+SCENE = SceneConfig(sky=SkyConfig(spacing=0.05))
+
+
+def with_true_velocities(clip):
+    gaussians = lift_clip(clip, SCENE)
+    velocities, source = gaussians.velocities.clone(), gaussians.source.numpy()
+    lifted = np.flatnonzero(source >= 0)
+    velocities[lifted, 0] = torch.from_numpy(clip.points.flow[source[lifted]] / 0.1)
+    return replace(gaussians, velocities=velocities)
+
+
+STILL = Method("still", "lifted", lambda clip: lift_clip(clip, SCENE))
+TRUE = Method("true", "lifted, moved by the true flow", with_true_velocities)
+
+
+def named(clip, log, **changes):
+    record = replace(clip.record, log_id=log, clip_id=f"{log}-evaluation-s000")
+    return replace(clip, record=record, **changes)
+
+
+@pytest.fixture(scope="module")
+def two_clips():
+    blind = named(make_clip(per_frame=150, seed=1), "blind", boxes=None)
+    points = replace(blind.points, flow_class=np.zeros(len(blind.points), np.uint8))
+    views = tuple(replace(view, moving_mask=None) for view in blind.views)
+    return [named(make_clip(per_frame=300), "open"), replace(blind, points=points, views=views)]
+
+
+@pytest.fixture(scope="module")
+def evaluation(two_clips):
+    return evaluate(iter(two_clips), [STILL, TRUE], backend="cpu", seen_clips=["blind-train_interpolation-s006"])
+
+
+def test_every_target_frame_is_scored_once_and_inputs_never(evaluation):
+    rows = [
+        (row.frame, row.role)
+        for row in evaluation.frames
+        if (row.method, row.clip_id) == ("true", "open-evaluation-s000")
+    ]
+    assert rows == [(f, "interpolation") for f in (1, 3, 5, 7, 9)] + [(f, "future") for f in (11, 12, 13, 14, 15)]
+
+
+def test_summaries_keep_interpolation_and_future_apart(evaluation):
+    for part in ("interpolation", "future"):
+        rows = [row.scores.full.psnr for row in evaluation.frames if row.role == part and row.method == "still"]
+        summary = getattr(evaluation.summary("still"), part).full
+        assert summary.psnr == pytest.approx(np.mean(rows))
+        assert summary.frames == 10
+    still, moved = evaluation.summary("still").future.moving, evaluation.summary("true").future.moving
+    assert still.psnr != moved.psnr
+
+
+def test_true_motion_beats_no_motion_where_things_move(evaluation):
+    still, moved = (evaluation.summary(name, "unseen") for name in ("still", "true"))
+    assert moved.flow.epe3d == pytest.approx(0.0, abs=1e-6)
+    assert still.flow.epe_fd == pytest.approx(0.5)
+    assert still.flow.v_rmse_dyn == pytest.approx(5.0, rel=1e-4)
+    assert moved.future.full.psnr > still.future.full.psnr + 0.1
+
+
+def test_logs_without_cuboids_are_na_and_noted(evaluation):
+    blind = evaluation.summary("still", "seen")
+    assert blind.flow.points == 0
+    assert blind.flow.epe3d is None
+    assert (blind.interpolation.moving.psnr, blind.interpolation.moving.frames) == (None, 0)
+    assert blind.interpolation.full.frames == 5
+    assert any("blind has no cuboids" in note for note in evaluation.notes)
+    assert evaluation.summary("still").flow.points == evaluation.summary("still", "unseen").flow.points
+
+
+def test_saved_evaluation_reads_back_equal(evaluation, tmp_path):
+    path = tmp_path / "evaluation.json"
+    infinite = replace(evaluation.frames[0].scores.full, psnr=math.inf)
+    frame = replace(evaluation.frames[0], scores=replace(evaluation.frames[0].scores, full=infinite))
+    changed = replace(evaluation, frames=(frame, *evaluation.frames[1:]))
+    changed.save(path)
+    assert Evaluation.load(path) == changed
+    json.loads(path.read_text(), parse_constant=pytest.fail)  # no bare NaN or Infinity
+
+
+def test_a_file_of_another_shape_is_refused(tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text('{"protocol": "x", "colour": 1}')
+    with pytest.raises(ValueError, match=r"evaluation.json does not hold a Evaluation.*colour"):
+        Evaluation.load(path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="does not hold"):
+        load_json(path, Evaluation)
+
+
+def test_scene_settings_survive_json():
+    config = SceneConfig(max_gaussians=10, sky=SkyConfig(spacing=0.1))
+    assert from_json(SceneConfig, json.loads(json.dumps(asdict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ([], False),
+        (["open-evaluation-s000"], True),
+        (["open-train_interpolation-s015"], True),  # shares frame 15
+        (["open-train_interpolation-s016"], False),
+        (["other-evaluation-s000"], False),
+    ],
+)
+def test_seen_means_a_shared_frame(two_clips, seen, expected):
+    assert seen_in_training(two_clips[0].record, seen) is expected
+
+
+def test_clip_ids_of_logs_with_dashes_and_foreign_ids():
+    assert frames_of("street-7-train_future-s011") == ("street-7", range(11, 27))
+    with pytest.raises(ValueError, match="does not read"):
+        frames_of("002_11")
+
+
+def test_frame_averages_skip_empty_regions():
+    full, empty = RegionScores(20.0, 0.5, 2.0, 10, 4), RegionScores(None, None, None, 0, 0)
+    without_lidar = RegionScores(30.0, 0.7, None, 6, 0)
+    summary = summarise_regions([full, empty, None, without_lidar])
+    assert (summary.psnr, summary.d_rmse, summary.frames, summary.depth_frames) == (25.0, 2.0, 2, 1)
+    assert (summary.pixels, summary.depth_pixels) == (16, 4)
+    assert summarise_regions([empty]).psnr is None
+
+
+def test_rendered_width_scales_everything(two_clips):
+    small = evaluate(two_clips[:1], [STILL], width=48, backend="cpu")
+    assert (small.width, small.height) == (48, 27)
+    assert small.frames[0].scores.full.pixels == 48 * 27
+
+
+def test_bad_requests_say_what_is_wrong(two_clips):
+    with pytest.raises(ValueError, match="different names"):
+        evaluate(two_clips, [STILL, STILL])
+    with pytest.raises(ValueError, match="no clip to evaluate"):
+        evaluate([], [STILL])
+    with pytest.raises(ValueError, match="no interpolation or future view"):
+        evaluate([replace(two_clips[0], views=two_clips[0].views_of("input"))], [STILL])
+
+
+def test_lifted_equals_static_without_a_network():
+    lifted, static, moving = standard_methods(None, SCENE, "cpu")
+    assert [m.name for m in (lifted, static, moving)] == ["lifted", "static", "flux4d"]
+    clip = make_clip(per_frame=30)
+    assert torch.equal(lifted.reconstruct(clip).means, static.reconstruct(clip).means)
+
+
+def test_tables_mark_the_best_print_na_and_counts(evaluation):
+    table = summary_table("Results", evaluation, SUMMARY_COLUMNS)
+    assert [row.labels for row in table.rows] == [
+        (method, group) for group in ("unseen (1)", "seen (1)", "all (2)") for method in ("still", "true")
+    ]
+    epe = next(i for i, head in enumerate(table.heads) if head.startswith("EPE3D"))
+    assert [row.cells[epe] for row in table.rows[:4]] == ["0.167", "0.000", "n/a", "n/a"]
+    assert [row.best[epe] for row in table.rows[:4]] == [False, True, False, False]
+    text = "\n".join(markdown(part) for part in all_tables(evaluation))
+    assert "Scene flow EPE3D ↓ [m]" in text
+    assert "**0.000**" in text
+    assert "nan" not in text.lower()
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))
+    for part in rich_tables(evaluation):
+        console.print(part)
+    printed = console.export_text()
+    assert "moving PSNR ↑" in printed
+    assert " dB" in printed
+    assert "n/a" in printed
+
+
+def test_flow_of_the_whole_is_pooled_over_clips():
+    few = named(make_clip(per_frame=30), "few")
+    many = named(make_clip(per_frame=300, seed=2), "many")
+    moving = many.points.flow_class == FlowClass.FOREGROUND_DYNAMIC
+    flow = many.points.flow * np.where(moving, 2.0, 1.0)[:, None].astype(np.float32)
+    many = replace(many, points=replace(many.points, flow=flow))
+    result = evaluate([few, many], [STILL], width=48, backend="cpu")
+    assert result.summary("still").flow.epe_fd == pytest.approx((30 * 0.5 + 300 * 1.0) / 330, rel=1e-4)
