@@ -83,9 +83,15 @@ class LogReader(Protocol):
     """One driving log. Methods raise `LogError` on bad input."""
 
     @property
-    def log_id(self) -> str: ...
+    def log_id(self) -> str:
+        """Name of the log, unique in its data set."""
+        ...
+
     @property
-    def cameras(self) -> tuple[str, ...]: ...
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in a fixed order."""
+        ...
+
     @property
     def num_frames(self) -> int:
         """Frames the log declares, present or not; frame numbers are 0..num_frames-1."""
@@ -100,13 +106,26 @@ class LogReader(Protocol):
         """Frames that cannot be used because a file is not there, with the reason."""
         ...
 
-    def sweep(self, frame: int) -> Sweep: ...
-    def cuboids(self, frame: int) -> Cuboids | None: ...
+    def sweep_time(self, frame: int) -> float:
+        """s, the stamp of a sweep, without reading it."""
+        ...
+
+    def sweep(self, frame: int) -> Sweep:
+        """The LiDAR points of a frame."""
+        ...
+
+    def cuboids(self, frame: int) -> Cuboids | None:
+        """The boxes of a frame; None when the log has none."""
+        ...
+
     def semantics(self, frame: int) -> NDArray[np.uint8] | None:
         """[P] class id a point, in the order of `sweep(frame).points`; None when the log has no labels."""
         ...
 
-    def camera(self, camera: str, frame: int) -> CameraFrame: ...
+    def camera(self, camera: str, frame: int) -> CameraFrame:
+        """One camera's image, pose and stamp."""
+        ...
+
     def input_files(self) -> tuple[Path, ...]:
         """Every file the reader may open, sorted, for provenance."""
         ...

@@ -1,0 +1,308 @@
+"""PandaSet: one folder per log, LiDAR and annotations as gzip pickles, six cameras.
+
+Traps this reader avoids (measured, see docs/pandaset.md): points are already in the world frame;
+``lidar/poses.json`` is an ego pose at the END of the sweep; every camera has its own stamp; files are
+matched by the frame number in their name, because a log can lack sweeps.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from pipelines.clip_index import LOG_ID
+from pipelines.sources.base import CameraFrame, Cuboids, LogError, Sweep
+from pipelines.sources.pandaset_json import read_intrinsics, read_poses, read_stamps
+from pipelines.sources.pandaset_layout import (
+    CAMERA,
+    CUBOIDS,
+    IMAGE_NAME,
+    LIDAR,
+    SEMSEG,
+    TABLE_NAME,
+    camera_names,
+    frame_files,
+    is_log,
+)
+from pipelines.sources.pandaset_table import Table
+
+_JPEG_END = b"\xff\xd9"
+_MAX_LAG_S = 10.0
+"""A time further than this from its sweep's stamp is in another unit or of another log."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Camera:
+    """One camera folder, read at opening: F frames."""
+
+    K: NDArray[np.float64]  # [3, 3] pixels
+    times: NDArray[np.float64]  # [F] s
+    cam2world: NDArray[np.float64]  # [F, 4, 4]
+    images: dict[int, Path]
+
+
+class PandaSetLog:
+    """One log in PandaSet layout; implements `pipelines.sources.base.LogReader`.
+
+    Opening reads the JSON files and lists the folders; sweeps, cuboids and labels are read when asked
+    for and not kept. A log can be pickled and read by several processes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open a log.
+
+        Args:
+            root: the log's folder; its name is the log id.
+
+        Raises:
+            LogError: the folder is no log, or a JSON file is missing, damaged or of another length.
+        """
+        self._root = Path(root)
+        self._id = self._root.absolute().name
+        if not self._root.is_dir():
+            raise LogError(self._id, "there is no such folder", file=self._root)
+        if not LOG_ID.fullmatch(self._id):
+            reason = "the folder's name becomes part of clip ids: rename it to letters, digits, - and _"
+            raise LogError(self._id, reason, file=self._root)
+        stamps = read_stamps(self._id, self._root / LIDAR / "timestamps.json")
+        self._epoch = float(stamps[0])
+        self._times = stamps - self._epoch
+        self._ego2world = read_poses(self._id, self._root / LIDAR / "poses.json", len(stamps))
+        self._sweeps = self._list(LIDAR)
+        self._cuboids = self._list(CUBOIDS) if (self._root / CUBOIDS).is_dir() else None
+        self._semseg = self._list(SEMSEG) if (self._root / SEMSEG).is_dir() else None
+        self._cameras = {name: self._open_camera(name) for name in camera_names(self._id, self._root / CAMERA)}
+
+    @property
+    def log_id(self) -> str:
+        """The folder's name."""
+        return self._id
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The camera folders' names, in the order of `pandaset_layout.CAMERAS`, then sorted."""
+        return tuple(self._cameras)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that ``lidar/timestamps.json`` lists."""
+        return len(self._times)
+
+    @property
+    def epoch(self) -> float:
+        """Epoch seconds of the first sweep stamp."""
+        return self._epoch
+
+    def missing_frames(self) -> dict[int, str]:
+        """Frames without their sweep, an image or, where the log has them, cuboids or labels; with the reason."""
+        needed = {f"{LIDAR}/{{:02d}}.pkl.gz": self._sweeps}
+        needed |= {f"{CUBOIDS}/{{:02d}}.pkl.gz": self._cuboids} if self._cuboids is not None else {}
+        needed |= {f"{SEMSEG}/{{:02d}}.pkl.gz": self._semseg} if self._semseg is not None else {}
+        needed |= {f"{CAMERA}/{name}/{{:02d}}.jpg": camera.images for name, camera in self._cameras.items()}
+        missing = {}
+        for frame in range(self.num_frames):
+            if absent := [name.format(frame) for name, files in needed.items() if frame not in files]:
+                missing[frame] = f"{', '.join(absent)} not there"
+        return missing
+
+    def sweep_time(self, frame: int) -> float:
+        """s, the stamp of a sweep (its end), without reading it.
+
+        Raises:
+            LogError: the log does not have that frame.
+        """
+        self._check(frame)
+        return float(self._times[frame])
+
+    def sweep(self, frame: int) -> Sweep:
+        """Read one sweep.
+
+        Raises:
+            LogError: the sweep is missing, damaged, empty, or a value is not what it should be.
+        """
+        table = self._read(LIDAR, self._sweeps, frame)
+        if not len(table):
+            raise table.error("the sweep holds no points; fetch it again")
+        # The epoch goes first: what is left is small, and exact.
+        times = table.floats("t") - self._epoch
+        if (dtype := table.data["t"].dtype) != np.float64:
+            raise table.error(f"column 't' has dtype {dtype}, epoch seconds only fit float64")
+        self._check_lag(times, frame, table.path)
+        return Sweep(
+            frame=frame,
+            time=float(self._times[frame]),
+            ego2world=self._ego2world[frame].copy(),
+            points=table.floats("x", "y", "z"),
+            intensity=table.floats("i", low=0, high=255),
+            times=times,
+            sensor=table.integers("d", 0, 1).astype(np.uint8),
+        )
+
+    def cuboids(self, frame: int) -> Cuboids | None:
+        """Read the boxes of one frame; None when the log has none at all.
+
+        Raises:
+            LogError: the file is missing or damaged, a value is not what it should be, or a track stands twice.
+        """
+        if self._cuboids is None:
+            self._check(frame)
+            return None
+        table = self._read(CUBOIDS, self._cuboids, frame)
+        track = table.texts("uuid")
+        if len(set(track)) < len(track):
+            twice = sorted({uuid for uuid in track if track.count(uuid) > 1})
+            raise table.error(f"track {twice[0]} stands more than once")
+        size = table.floats("dimensions.x", "dimensions.y", "dimensions.z")
+        if len(flat := np.flatnonzero((size <= 0).any(axis=1))):
+            raise table.error(f"cuboid {track[flat[0]]} has size {size[flat[0]].tolist()}, expected more than 0 m")
+        return Cuboids(
+            frame=frame,
+            track=track,
+            label=table.texts("label"),
+            position=table.floats("position.x", "position.y", "position.z"),
+            size=size,
+            yaw=table.floats("yaw"),
+            stationary=table.flags("stationary"),
+            sensor=table.integers("cuboids.sensor_id", -1, 1).astype(np.int8),
+        )
+
+    def semantics(self, frame: int) -> NDArray[np.uint8] | None:
+        """Read the class id of every point [P], in the order of the sweep; None when the log has no labels.
+
+        Reads the sweep too, to check that there is one label a point.
+
+        Raises:
+            LogError: the file is missing or damaged, or its length is not that of the sweep.
+        """
+        if self._semseg is None:
+            self._check(frame)
+            return None
+        table = self._read(SEMSEG, self._semseg, frame)
+        points = len(self._read(LIDAR, self._sweeps, frame))
+        if len(table) != points:
+            raise table.error(f"labels {len(table)} points, the sweep has {points}; fetch both files again")
+        return table.integers("class", 0, 255).astype(np.uint8)
+
+    def camera(self, camera: str, frame: int) -> CameraFrame:
+        """One image's path, stamp, pose and intrinsics; the image is not read.
+
+        Raises:
+            LogError: the log does not have that camera or frame, or the image is missing.
+        """
+        self._check(frame)
+        if camera not in self._cameras:
+            raise LogError(self._id, f"there is no camera {camera!r}, the log has {', '.join(self.cameras) or 'none'}")
+        held = self._cameras[camera]
+        return CameraFrame(
+            frame=frame,
+            camera=camera,
+            time=float(held.times[frame]),
+            cam2world=held.cam2world[frame].copy(),
+            K=held.K.copy(),
+            path=self._path(f"{CAMERA}/{camera}", held.images, frame, "jpg"),
+        )
+
+    def image_size(self, image: CameraFrame) -> tuple[int, int]:
+        """(width, height) in pixels, from the JPEG's header; also checks that the file is not cut off.
+
+        Raises:
+            LogError: the image cannot be read, is no JPEG, or is truncated.
+        """
+        try:
+            data = image.jpeg()
+            height, width = simplejpeg.decode_jpeg_header(data)[:2]
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}; fetch it again"
+            raise LogError(self._id, reason, frame=image.frame, file=image.path) from error
+        except ValueError as error:
+            reason = f"is not an intact JPEG ({error}); fetch it again"
+            raise LogError(self._id, reason, frame=image.frame, file=image.path) from error
+        if not data.rstrip(b"\0").endswith(_JPEG_END):
+            raise LogError(self._id, "the JPEG is truncated; fetch it again", frame=image.frame, file=image.path)
+        return int(width), int(height)
+
+    def input_files(self) -> tuple[Path, ...]:
+        """Every file this reader may open, sorted."""
+        return tuple(sorted(self._input_files()))
+
+    def _input_files(self) -> Iterator[Path]:
+        yield self._root / LIDAR / "timestamps.json"
+        yield self._root / LIDAR / "poses.json"
+        for files in (self._sweeps, self._cuboids, self._semseg):
+            yield from (files or {}).values()
+        for name, camera in self._cameras.items():
+            for file in ("intrinsics.json", "poses.json", "timestamps.json"):
+                yield self._root / CAMERA / name / file
+            yield from camera.images.values()
+
+    def _open_camera(self, name: str) -> _Camera:
+        folder = self._root / CAMERA / name
+        stamps = read_stamps(self._id, folder / "timestamps.json", self.num_frames)
+        times = stamps - self._epoch
+        for frame in range(self.num_frames):
+            self._check_lag(times[frame : frame + 1], frame, folder / "timestamps.json")
+        return _Camera(
+            K=read_intrinsics(self._id, folder / "intrinsics.json"),
+            times=times,
+            cam2world=read_poses(self._id, folder / "poses.json", self.num_frames),
+            images=frame_files(self._id, folder, IMAGE_NAME, self.num_frames),
+        )
+
+    def _list(self, folder: str) -> dict[int, Path]:
+        return frame_files(self._id, self._root / folder, TABLE_NAME, self.num_frames)
+
+    def _read(self, folder: str, files: dict[int, Path], frame: int) -> Table:
+        self._check(frame)
+        return Table.read(self._id, frame, self._path(folder, files, frame, "pkl.gz"))
+
+    def _path(self, folder: str, files: dict[int, Path], frame: int, suffix: str) -> Path:
+        if frame not in files:
+            path = self._root / folder / f"{frame:02d}.{suffix}"
+            raise LogError(self._id, "the file is missing; fetch it, or leave the frame out", frame=frame, file=path)
+        return files[frame]
+
+    def _check(self, frame: int) -> None:
+        if not 0 <= frame < self.num_frames:
+            raise LogError(self._id, f"the log has frames 0 to {self.num_frames - 1}", frame=frame, file=self._root)
+
+    def _check_lag(self, times: NDArray[np.float64], frame: int, path: Path) -> None:
+        """Refuse times that cannot belong to the frame."""
+        lag = float(np.abs(times - self._times[frame]).max())
+        if lag > _MAX_LAG_S:
+            reason = f"times are up to {lag:.4g} s from the sweep's stamp, expected at most {_MAX_LAG_S:g} s"
+            raise LogError(self._id, reason, frame=frame, file=path)
+
+
+def open_logs(root: Path, only: Sequence[str] | None = None) -> tuple[Path, ...]:
+    """Folders of the logs under `root`, sorted by log id; nothing is read.
+
+    Args:
+        root: folder that holds one folder per log.
+        only: take just these log ids; None takes all.
+
+    Raises:
+        ValueError: `root` is no folder, is itself a log, holds no logs, or a log of `only` is not there.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder; give the one that holds the logs 001, 002, ...")
+    if is_log(root):
+        raise ValueError(f"{root} is itself a log; give the folder that holds it: {root.absolute().parent}")
+    logs = {path.name: path for path in sorted(root.iterdir()) if is_log(path)}
+    if not logs:
+        raise ValueError(f"{root} holds no logs: no folder in it has a folder {LIDAR!r} or {CAMERA!r}")
+    if only is None:
+        return tuple(logs.values())
+    if not only:
+        raise ValueError("the list of logs to take is empty; name at least one, or give none to take all")
+    for log_id in only:
+        if log_id not in logs:
+            near = difflib.get_close_matches(log_id, logs) or list(logs)[:5]
+            raise ValueError(f"{root} holds no log {log_id!r}; it has {len(logs)}, such as {', '.join(near)}")
+    return tuple(logs[log_id] for log_id in sorted(set(only)))
