@@ -33,6 +33,10 @@ class Gaussians:
         """The rows `index` (bool [N] or int64 [M])."""
         return Gaussians(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
+    def concat(self, other: Gaussians) -> Gaussians:
+        """These Gaussians followed by `other`'s, on one device and with one motion order."""
+        return Gaussians(**{f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)})
+
     def detach(self) -> Gaussians:
         """The same values without their graph."""
         return Gaussians(**{field.name: getattr(self, field.name).detach() for field in fields(self)})

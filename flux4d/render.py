@@ -19,7 +19,7 @@ class Rendering:
 
     rgb: Tensor  # [C, H, W, 3], background added where light is left
     alpha: Tensor  # [C, H, W, 1]
-    depth: Tensor  # [C, H, W, 1] expected z-depth in m, 0 where alpha is 0
+    depth: Tensor  # [C, H, W, 1] expected z-depth in m of all but the sky, 0 where there is nothing else
     velocity: Tensor | None  # [C, H, W, 3] blended m/s in ego0 axes (sum of weight times velocity)
 
 
@@ -53,29 +53,33 @@ def render(
     if background is not None and background.shape != (3,):
         raise ValueError(f"background must have shape (3,), got {tuple(background.shape)}")
     images, alphas = [], []
-    for camera in range(len(cameras)):
+    solid = (~gaussians.is_sky)[:, None].to(gaussians.means)
+    for camera, viewmat in enumerate(cameras.viewmats):
         time = cameras.times[camera]
-        features = [gaussians.rgb]
+        means = move(gaussians, time)
+        features = [gaussians.rgb, solid, solid * (means @ viewmat[2, :3] + viewmat[2, 3])[:, None]]
         if with_velocity:
             features.append(velocity_at(gaussians, time))
-        D = 3 * len(features)
+        channels = sum(feature.shape[1] for feature in features)
         drawn = rasterize(
-            move(gaussians, time),
+            means,
             gaussians.quats,
             gaussians.scales,
             gaussians.opacities,
             torch.cat(features, dim=1),
-            cameras.viewmats[camera : camera + 1],
+            viewmat[None],
             cameras.Ks[camera : camera + 1],
             cameras.width,
             cameras.height,
-            backgrounds=None if background is None else torch.nn.functional.pad(background, (0, D - 3))[None],
-            render_mode="RGB+ED",
+            backgrounds=None if background is None else torch.nn.functional.pad(background, (0, channels - 3))[None],
+            render_mode="RGB",
             max_alpha=max_alpha,
             backend=backend,
         )
         images.append(drawn.features)
         alphas.append(drawn.alphas)
     image, alpha = torch.cat(images), torch.cat(alphas)
-    velocity = image[..., 3:6] if with_velocity else None
-    return Rendering(rgb=image[..., :3], alpha=alpha, depth=image[..., -1:], velocity=velocity)
+    rgb, weight, depth, velocity = torch.split(image, [3, 1, 1, image.shape[-1] - 5], dim=-1)
+    # gsplat's guard against empty pixels in its expected-depth mode.
+    depth = depth / weight.clamp(min=1e-10)
+    return Rendering(rgb=rgb, alpha=alpha, depth=depth, velocity=velocity if with_velocity else None)

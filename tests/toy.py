@@ -20,9 +20,7 @@ def _points(rng: np.random.Generator, frames: tuple[int, ...], per_frame: int) -
         wall = np.c_[rng.uniform(-10, 10, thirds), np.full(thirds, 30.0), rng.uniform(0, 6, thirds)]
         box = rng.uniform([-1, -2, 0], [1, 2, 1.5], (thirds, 3)) + [2.0, 12.0, 0.0] + BOX_VELOCITY * frame * 0.1
         means = np.concatenate([ground, wall, box])
-        rgb = np.concatenate(
-            [np.tile([[90, 90, 95]], (thirds, 1)), np.tile([[160, 110, 80]], (thirds, 1)), np.tile([[200, 30, 30]], (thirds, 1))]
-        )
+        rgb = np.repeat([[90, 90, 95], [160, 110, 80], [200, 30, 30]], thirds, axis=0)
         moving = np.arange(len(means)) >= 2 * thirds
         add = {
             "means": means.astype(np.float32),
@@ -43,7 +41,9 @@ def _points(rng: np.random.Generator, frames: tuple[int, ...], per_frame: int) -
     return LiftedPoints(**{name: np.concatenate(parts) for name, parts in columns.items()})
 
 
-def make_clip(*, width: int = 96, height: int = 54, per_frame: int = 300, seed: int = 0, setting: str = "evaluation") -> Clip:
+def make_clip(
+    *, width: int = 96, height: int = 54, per_frame: int = 300, seed: int = 0, setting: str = "evaluation"
+) -> Clip:
     """A clip of 11 (16 for future settings) frames at 10 Hz; the ego stands still."""
     rng = np.random.default_rng(seed)
     future = () if setting == "train_interpolation" else (11, 12, 13, 14, 15)

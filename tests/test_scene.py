@@ -1,0 +1,245 @@
+"""Lifting a clip: what is kept, what it looks like, and that no label and no target pixel is read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+import torch
+
+from flux4d.cameras import Cameras
+from flux4d.gaussians import Gaussians
+from flux4d.reconstruct import reconstruct
+from flux4d.render import render
+from flux4d.scene import SceneConfig, lift_clip, lift_clip_with_counts
+from flux4d.sky import SkyConfig, background, fibonacci_sphere, sky_radius
+from store_schema.clip import Clip, LiftedPoints
+from tests.toy import make_clip
+
+NO_SKY = SkyConfig(enabled=False)
+COARSE = SkyConfig(spacing=0.03)
+
+
+def with_points(clip: Clip, **columns: Any) -> Clip:
+    return replace(clip, points=replace(clip.points, **columns))
+
+
+def equal(a: Gaussians, b: Gaussians) -> bool:
+    return all(torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Gaussians))
+
+
+def test_every_point_becomes_its_gaussian() -> None:
+    clip = make_clip()
+    scene = lift_clip(clip, SceneConfig(crop_to_views=False, sky=NO_SKY, scale_factor=1.0, motion_order=1))
+    points = clip.points
+    assert len(scene) == len(points)
+    np.testing.assert_array_equal(scene.means, points.means)
+    np.testing.assert_array_equal(scene.times, points.times)
+    np.testing.assert_array_equal(scene.source, np.arange(len(points)))
+    np.testing.assert_allclose(scene.rgb, points.rgb / 255.0, atol=1e-6)
+    np.testing.assert_allclose(scene.scales, np.repeat(points.scales[:, None], 3, axis=1))
+    assert scene.velocities.shape == (len(points), 2, 3)
+    assert not scene.velocities.any()
+    assert bool((scene.opacities == 0.5).all())
+    assert not scene.is_sky.any()
+
+
+def test_scales_are_clamped() -> None:
+    clip = make_clip()
+    scales = np.linspace(0, 51, len(clip.points)).astype(np.float32)
+    scene = lift_clip(
+        with_points(clip, scales=scales), SceneConfig(scale_factor=1.0, crop_to_views=False, sky=NO_SKY, min_scale=0.01)
+    )
+    assert float(scene.scales.min()) == pytest.approx(0.01)
+    assert float(scene.scales.max()) == 1.0
+
+
+def test_crop_drops_only_what_no_view_sees() -> None:
+    clip = make_clip()
+    count = len(clip.points)
+    means, in_view = clip.points.means.copy(), np.ones(count, bool)
+    means[:100, 1] *= -1  # behind the camera
+    in_view[:100] = False
+    means[100:110] = [200.0, 5.0, 1.0]  # far to the side
+    in_view[100:110] = False
+    in_view[110:120] = False  # not seen at its own time, but inside the image
+    scene, counts = lift_clip_with_counts(with_points(clip, means=means, in_view=in_view), SceneConfig(sky=NO_SKY))
+    assert scene.source.tolist() == list(range(110, count))
+    assert (counts.points, counts.cropped, counts.kept) == (count, 110, count - 110)
+
+
+def test_subset_is_reported_and_depends_on_seed_and_clip_only(caplog: pytest.LogCaptureFixture) -> None:
+    clip = make_clip()
+    config = SceneConfig(max_gaussians=200, sky=NO_SKY, scale_factor=1.0)
+    with caplog.at_level(logging.WARNING, logger="flux4d.scene"):
+        scene, counts = lift_clip_with_counts(clip, config)
+    assert "max_gaussians keeps 200" in caplog.text
+    assert (counts.kept, counts.capped) == (200, len(clip.points) - 200)
+    assert equal(scene, lift_clip(clip, config))
+    assert bool((scene.source.diff() > 0).all())
+    np.testing.assert_allclose(scene.scales[0, 0], 0.15 * (len(clip.points) / 200) ** 0.5, rtol=1e-5)
+    assert not torch.equal(scene.source, lift_clip(clip, replace(config, seed=1)).source)
+    renamed = replace(clip, record=replace(clip.record, clip_id="toy-other-s000"))
+    assert not torch.equal(scene.source, lift_clip(renamed, config).source)
+
+
+@pytest.mark.parametrize("choice", ["nearest", "grey", "drop"])
+def test_points_without_a_colour(choice: Any) -> None:
+    clip = make_clip()
+    camera, rgb = clip.points.camera.copy(), clip.points.rgb.copy()
+    blank = np.arange(0, len(camera), 7)
+    camera[blank], rgb[blank] = -1, 127
+    clip = with_points(clip, camera=camera, rgb=rgb)
+    scene, counts = lift_clip_with_counts(clip, SceneConfig(uncoloured=choice, sky=NO_SKY))
+    if choice == "drop":
+        assert not np.isin(scene.source, blank).any()
+        assert (counts.dropped_uncoloured, counts.recoloured) == (len(blank), 0)
+        return
+    assert (counts.dropped_uncoloured, counts.recoloured) == (0, len(blank))
+    if choice == "grey":
+        np.testing.assert_allclose(scene.rgb[blank], 127 / 255, atol=1e-6)
+        return
+    known = np.flatnonzero(camera >= 0)
+    for row in blank[:20]:  # the plain twin
+        nearest = known[np.linalg.norm(clip.points.means[known] - clip.points.means[row], axis=1).argmin()]
+        np.testing.assert_allclose(scene.rgb[row], rgb[nearest] / 255.0, atol=1e-6)
+
+
+def test_nearest_colour_needs_one() -> None:
+    clip = make_clip()
+    blind = with_points(clip, camera=np.full(len(clip.points), -1, np.int8))
+    with pytest.raises(ValueError, match="no LiDAR point has a colour, use uncoloured='grey'"):
+        lift_clip(blind, SceneConfig(sky=NO_SKY))
+
+
+def test_labels_are_never_read() -> None:
+    """Other labels, or no labels at all, give the same scene to the bit."""
+    clip = make_clip()
+    rng = np.random.default_rng(3)
+    count = len(clip.points)
+    other = with_points(
+        clip,
+        flow=rng.normal(size=(count, 3)).astype(np.float32),
+        flow_class=rng.integers(0, 4, count).astype(np.uint8),
+        bucket=rng.integers(0, 6, count).astype(np.uint8),
+    )
+    other = replace(other, boxes=None, views=tuple(replace(view, moving_mask=None) for view in other.views))
+    assert equal(lift_clip(clip, SceneConfig(sky=COARSE)), lift_clip(other, SceneConfig(sky=COARSE)))
+
+
+def test_labels_may_be_absent_objects() -> None:
+    """Touching a label column at all fails."""
+
+    class Forbidden(np.ndarray):
+        def __getitem__(self, key: Any) -> Any:
+            raise AssertionError("a label was read")
+
+    clip = make_clip()
+    poisoned = {name: getattr(clip.points, name).view(Forbidden) for name in ("flow", "flow_class", "bucket")}
+    assert isinstance(with_points(clip, **poisoned).points, LiftedPoints)
+    lift_clip(with_points(clip, **poisoned), SceneConfig(sky=COARSE))
+
+
+def test_target_pixels_are_never_read() -> None:
+    clip = make_clip()
+    views = tuple(view if view.role == "input" else replace(view, jpeg=b"not an image") for view in clip.views)
+    assert equal(
+        lift_clip(clip, SceneConfig(sky=COARSE)), lift_clip(replace(clip, views=views), SceneConfig(sky=COARSE))
+    )
+
+
+def test_fibonacci_sphere_is_even() -> None:
+    directions = fibonacci_sphere(4000)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0, atol=1e-6)
+    nearest = np.sort(directions[::37] @ directions.T, axis=1)[:, -2]
+    gaps = np.arccos(nearest.clip(-1, 1))
+    assert gaps.min() > 0.6 * np.median(gaps)
+    assert gaps.max() < 1.4 * np.median(gaps)
+
+
+def test_sky_lies_on_its_sphere_and_has_the_colours_of_the_input_images() -> None:
+    clip = make_clip()
+    sky = background(clip, SkyConfig(spacing=0.01), motion_order=1)
+    assert sky is not None
+    assert bool(sky.is_sky.all())
+    assert bool((sky.source == -1).all())
+    assert sky.velocities.shape == (len(sky), 2, 3)
+    radius = sky_radius(clip, SkyConfig())
+    assert radius == 400.0  # four bounding boxes of the toy street are shorter
+    centre = torch.from_numpy(clip.views[0].cam2ego0[:3, 3]).float()
+    torch.testing.assert_close((sky.means - centre).norm(dim=1), torch.full((len(sky),), 400.0), rtol=1e-4, atol=1e-2)
+    # Alone it renders the picture it was taken from, blurred: above the horizon that is a flat blue.
+    view = clip.views[0]
+    rendering = render(sky, Cameras.from_views([view]))
+    assert float(rendering.alpha.min()) > 0.9
+    truth = torch.from_numpy(simplejpeg.decode_jpeg(view.jpeg)) / 255.0
+    upper = slice(2, view.height // 2 - 8)
+    assert float((rendering.rgb[0, upper] - truth[upper]).abs().mean()) < 0.05
+
+
+def test_sky_follows_the_targets_beyond_the_input_views() -> None:
+    """A direction only a target view sees is there, with a colour from the nearest direction of an input view."""
+    clip = make_clip()
+    turn = np.eye(4)
+    angle = np.deg2rad(40.0)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    views = tuple(
+        replace(view, cam2ego0=turn @ view.cam2ego0) if view.role == "future" else view for view in clip.views
+    )
+    narrow, wide = background(clip, COARSE), background(replace(clip, views=views), COARSE)
+    assert narrow is not None
+    assert wide is not None
+    assert len(wide) > 1.4 * len(narrow)
+    target = next(view for view in views if view.role == "future")
+    assert float(render(wide, Cameras.from_views([target])).alpha.min()) > 0.9
+
+
+def test_sky_needs_an_input_view() -> None:
+    clip = make_clip()
+    with pytest.raises(ValueError, match="no input view"):
+        lift_clip(replace(clip, views=clip.views_of("interpolation")), SceneConfig())
+
+
+def test_empty_scene_is_an_error_and_sky_alone_is_not() -> None:
+    clip = make_clip()
+    nothing = replace(
+        clip,
+        points=LiftedPoints(**{field.name: getattr(clip.points, field.name)[:0] for field in fields(LiftedPoints)}),
+    )
+    with pytest.raises(ValueError, match="none of 0 LiDAR points is left"):
+        lift_clip(nothing, SceneConfig(sky=NO_SKY))
+    scene, counts = lift_clip_with_counts(nothing, SceneConfig(sky=COARSE))
+    assert counts.kept == 0
+    assert len(scene) == counts.sky > 0
+
+
+def test_unrefined_reconstruction_is_the_lift() -> None:
+    clip = make_clip()
+    config = SceneConfig(sky=COARSE)
+    assert equal(reconstruct(clip, None, config), lift_clip(clip, config))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_gaussians": 0}, "max_gaussians=0: use a positive number"),
+        ({"crop_margin": -0.1}, "crop_margin=-0.1: use"),
+        ({"uncoloured": "black"}, "uncoloured='black': use 'nearest'"),
+        ({"initial_opacity": 1.0}, "initial_opacity=1.0: use"),
+        ({"min_scale": 2.0}, "min_scale < max_scale"),
+        ({"motion_order": -1}, "motion_order=-1: use 0"),
+    ],
+)
+def test_bad_settings_name_a_good_one(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SceneConfig(**change)
+
+
+@pytest.mark.parametrize("change", [{"radius_factor": 0.0}, {"spacing": 1e-5}, {"opacity": 1.5}])
+def test_bad_sky_settings_name_a_good_one(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"use .* instance"):
+        SkyConfig(**change)
