@@ -6,6 +6,10 @@ READY := $(VENV)/.ready
 DEMO ?= demo_out
 REAL ?= real_out
 PANDASET_ROOT ?=
+LOG ?= $(notdir $(patsubst %/lidar,%,$(firstword $(sort $(wildcard $(PANDASET_ROOT)/*/lidar)))))
+
+# Idle OpenMP threads must not spin while the rasteriser's own threads work.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help setup demo test test-slow lint real bench gpu-check clean
 
@@ -25,13 +29,15 @@ demo: $(READY)  ## Generated log -> store -> short training -> evaluation -> rep
 	$(BIN)/flux4d-build synth $(DEMO)/logs --logs 3 --seconds 3.6 --seed 0 --preset small
 	$(BIN)/flux4d-build build --root $(DEMO)/logs --out $(DEMO)/store --test-logs synth002
 	$(BIN)/flux4d-train demo --store $(DEMO)/store --out $(DEMO)/run
-	$(BIN)/flux4d-eval run --store $(DEMO)/store --run $(DEMO)/run --split all --max-clips 3 --out $(DEMO)/report
+	$(BIN)/flux4d-eval run --store $(DEMO)/store --run $(DEMO)/run --out $(DEMO)/report \
+		--clips synth000-train_future-s000 synth002-evaluation-s000
 
-real: $(READY)  ## The same on a real log: make real PANDASET_ROOT=/data/pandaset
-	@test -d "$(PANDASET_ROOT)" || { echo "set PANDASET_ROOT to the folder that holds the PandaSet logs, e.g. make real PANDASET_ROOT=/data/pandaset"; exit 1; }
-	$(BIN)/flux4d-build build --root $(PANDASET_ROOT) --out $(REAL)/store
-	$(BIN)/flux4d-train real --store $(REAL)/store --out $(REAL)/run
-	$(BIN)/flux4d-eval run --store $(REAL)/store --run $(REAL)/run --split all --max-clips 3 --width 960 --out $(REAL)/report
+real: $(READY)  ## The same on one real log: make real PANDASET_ROOT=/data/pandaset [LOG=002]
+	@test -n "$(LOG)" || { echo "no log under PANDASET_ROOT='$(PANDASET_ROOT)': name the folder that holds the PandaSet logs, e.g. make real PANDASET_ROOT=/data/pandaset"; exit 1; }
+	rm -rf $(REAL)
+	$(BIN)/flux4d-build build --root $(PANDASET_ROOT) --out $(REAL)/store --logs $(LOG) --test-logs $(LOG)
+	$(BIN)/flux4d-train real --store $(REAL)/store --out $(REAL)/run --stream.clips $(LOG)-evaluation-s000
+	$(BIN)/flux4d-eval run --store $(REAL)/store --run $(REAL)/run --out $(REAL)/report --width 960 --max-clips 2
 
 test: $(READY)  ## Tests under ten minutes on two cores
 	$(BIN)/pytest -q -m "not slow"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flux4d.network import Flux4D
-from flux4d.weights import load_weights, save_weights
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from flux4d.network import Flux4D
+from flux4d.weights import load_weights, save_weights
 from store_schema.atomic import atomic_directory
 
 _STEP = "step-"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from flux4d.network import NetworkConfig, small
-from flux4d.scene import SceneConfig
 
 from flux4d.losses import LossConfig
+from flux4d.network import NetworkConfig, small
+from flux4d.scene import SceneConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,8 @@ class OptimizerConfig:
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of `step` (0-based) in a run of `steps`."""
         warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        return self.lr * warmup * self.final_lr_fraction ** (step / max(1, steps - 1))
+        decay: float = self.final_lr_fraction ** (step / max(1, steps - 1))
+        return self.lr * warmup * decay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def presets() -> dict[str, tuple[str, TrainConfig]]:
         checkpoint_every=120,
         network=small(),
         optimizer=fast,
-        stream=replace(paper.stream, settings=("train_interpolation",), views_per_step=2, cached_clips=16),
+        stream=replace(paper.stream, settings=("train_future",), views_per_step=2, cached_clips=16),
     )
     real = replace(
         demo,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flux4d.network import Flux4D
 
 from flux4d.losses import LossConfig, Losses, reconstruction_loss
+from flux4d.network import Flux4D
 from flux4d.render import render
 from store_schema.dataset import open_dataset
 from training.checkpoint import load_checkpoint, save_checkpoint

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from flux4d.scene import SceneConfig, lift_clip
 
 from flux4d.gaussians import Gaussians
+from flux4d.scene import SceneConfig, lift_clip
 from flux4d.target import Target, make_target
 from store_schema.clip import Clip, ClipRecord
 from store_schema.dataset import Dataset
