@@ -56,7 +56,7 @@ class Trainer:
         self.dataset = open_dataset(config.store, config.version)
         self.stream = ClipStream(self.dataset, config.stream, config.scene, config.seed, self.device)
         torch.manual_seed(config.seed)
-        self.network = Flux4D(config.network).to(self.device)
+        self.network = Flux4D(config.network, self.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.optimizer.lr)
         self.step = 0
         self._prepare_folder()
