@@ -54,8 +54,8 @@ lint: $(READY)  ## ruff, mypy, import-linter
 bench: $(READY)  ## Benchmarks, one JSON object each as the last line
 	$(BIN)/python -m benchmarks.rasterize --quick --json
 
-gpu-check: $(READY)  ## Parity and speed on a CUDA device; writes benchmarks/results/*.json
-	$(BIN)/python -m benchmarks.gpu
+gpu-check: $(READY)  ## Parity and speed on a CUDA device: make gpu-check [STORE=store]; writes benchmarks/results/*.json
+	$(BIN)/python -m benchmarks.gpu $(if $(STORE),--store $(STORE))
 
 clean:  ## Remove what the targets made (not .venv)
 	rm -rf $(DEMO) $(REAL) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import math
 import warnings
 from collections.abc import Iterable
@@ -90,6 +91,8 @@ def _import(name: str) -> ModuleType:
     with warnings.catch_warnings():
         # spconv 2.3 decorates with torch.cuda.amp.custom_fwd, which newer torch announces to rename.
         warnings.filterwarnings("ignore", category=FutureWarning, message=r".*torch\.cuda\.amp.*")
+        # It also asks torch.fx for a name that will change; torch logs that once per process.
+        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
         return importlib.import_module(name)
 
 
