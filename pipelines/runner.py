@@ -67,7 +67,7 @@ def open_runner(workers: int, scheduler: str | None) -> Iterator[Runner]:
 
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout="20s")
+            client = Client(scheduler, timeout="5s")
         except OSError as error:
             raise ValueError(f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`") from error
         with client:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from filelock import FileLock
 from rich.console import Console
 
@@ -88,6 +89,19 @@ def test_the_version_does_not_depend_on_workers_place_or_restart(
     assert run(elsewhere, tmp_path / "two", workers=2, logs=("tiny1", "tiny0")).version == version
     again = run(elsewhere, tmp_path / "two")
     assert (again.version, again.frames_made) == (version, 0)
+
+
+def test_an_existing_cluster_builds_the_same_version(
+    built: tuple[Path, BuildResult], tiny_logs: Path, tmp_path: Path
+) -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        result = run(tiny_logs, tmp_path, scheduler=cluster.scheduler_address)
+    assert result.version == built[1].version
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tiny_logs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        run(tiny_logs, tmp_path, scheduler="tcp://127.0.0.1:9")
 
 
 def test_a_lost_frame_is_made_again_and_nothing_else(tiny_logs: Path, tmp_path: Path) -> None:

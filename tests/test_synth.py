@@ -16,6 +16,7 @@ from pipelines.synth import generate as generate_call
 from pipelines.synth.camera import render
 from pipelines.synth.config import RIG, ForwardSpec, SpinningSpec, SynthConfig, pandar64_elevations, preset
 from pipelines.synth.generate import camera2street
+from pipelines.synth.kernel_cache import drop_stale_kernels
 from pipelines.synth.lidar import Beams, cast_beams, forward_beams, scan, spinning_beams
 from pipelines.synth.world import World, build_world
 from tests.real_slice import real_log
@@ -449,3 +450,19 @@ def test_only_what_moves_changes_between_two_times(world: World) -> None:
     mover = np.isin(owner(first.primitive), moving) | np.isin(owner(second.primitive), moving)
     assert (changed & ~mover).sum() == 0
     assert (changed & mover).sum() > 20
+
+
+def test_kernels_compiled_from_other_sources_are_dropped(tmp_path):
+    cache = tmp_path / "__pycache__"
+    cache.mkdir()
+    (tmp_path / "a.py").write_text("x = 1")
+    compiled = cache / "camera._render-156.py311.1.nbc"
+    compiled.touch()
+    assert drop_stale_kernels(tmp_path)
+    assert not compiled.exists()
+    compiled.touch()
+    assert not drop_stale_kernels(tmp_path)
+    assert compiled.exists()
+    (tmp_path / "a.py").write_text("x = 2")
+    assert drop_stale_kernels(tmp_path)
+    assert not compiled.exists()

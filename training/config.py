@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from flux4d.losses import LossConfig
 from flux4d.network import NetworkConfig, small
@@ -68,7 +66,7 @@ class StreamConfig:
 class TrainConfig:
     """A training run."""
 
-    store: Annotated[Path, tyro.conf.arg(help_behavior_hint="(required)")] = Path("store")
+    store: Path = Path("store")
     """Store made by flux4d-build."""
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""

@@ -1,8 +1,4 @@
-"""Pictures: ray casting of one camera at one time.
-
-Numba's cache watches only the file of the function that is called from Python: after an edit of the
-kernels this file uses (noise, rays, ground, textures, lighting), remove `pipelines/synth/__pycache__`.
-"""
+"""Pictures: ray casting of one camera at one time."""
 
 from __future__ import annotations
 

@@ -1,0 +1,31 @@
+"""Compiled kernels that outlive their source are dropped.
+
+Numba's cache watches only the file of the cached function, and the street's kernels call kernels of other
+files: without this an edit (or an update of the package) would go on running the old code, silently.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from store_schema.atomic import write_atomic
+from store_schema.hashing import hash_bytes
+
+_STAMP = "kernels.stamp"
+
+
+def drop_stale_kernels(package: Path) -> bool:
+    """Delete numba's cache of the folder `package` unless it belongs to the sources there; True when it was deleted."""
+    cache = package / "__pycache__"
+    digest = hash_bytes(b"".join(path.read_bytes() for path in sorted(package.glob("*.py")))).encode()
+    stamp = cache / _STAMP
+    if stamp.is_file() and stamp.read_bytes() == digest:
+        return False
+    try:
+        for compiled in cache.glob("*.nb[ic]"):
+            compiled.unlink(missing_ok=True)
+        write_atomic(stamp, digest)
+    except OSError:
+        # A read-only installation: numba keeps its cache elsewhere, nothing here can be stale.
+        return False
+    return True
