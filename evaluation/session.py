@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.console import Console
 from evaluation.evaluate import evaluate
 from evaluation.json_file import from_json, load_json, save_json
 from evaluation.methods import standard_methods
+from evaluation.options import Run
 from evaluation.pictures import PictureBook, PictureIndex
 from evaluation.report import write_report
 from evaluation.results import Evaluation
@@ -25,9 +25,6 @@ from flux4d.weights import load_network
 from store_schema.clip import Clip, ClipRecord
 from store_schema.dataset import Dataset, open_dataset
 from store_schema.hashing import hash_file
-
-if TYPE_CHECKING:
-    from evaluation.__main__ import Run
 
 EVALUATION, RUN_INFO = "evaluation.json", "run_info.json"
 TABLE, REPORT, PICTURES = "table.md", "report.html", "pictures"

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.__main__ import Run, main
+from evaluation.__main__ import main
 from evaluation.birds_eye import Window, birds_eye, window_around
 from evaluation.charts import line_chart
 from evaluation.colours import depth_colours, velocity_colours, velocity_wheel
 from evaluation.evaluate import Method, evaluate
+from evaluation.options import Run
 from evaluation.pictures import TRUTH, PictureBook, PictureIndex
 from evaluation.report import write_report
 from evaluation.results import Evaluation

@@ -1,0 +1,55 @@
+"""What `flux4d-eval` can be asked for; torch is not needed to read a command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Evaluate lifted, static and moving Gaussians of a trained network on a dataset version."""
+
+    store: Path
+    """Store made by flux4d-build."""
+    version: str | None = None
+    """Dataset version, a hash or its beginning; None is the newest."""
+    run: Path | None = None
+    """Run folder of flux4d-train: its weights, scene settings and the clips it has seen."""
+    weights: Path | None = None
+    """Weights file, when there is no run folder; then no clip counts as seen."""
+    out: Path
+    """Folder for evaluation.json, table.md, report.html and pictures."""
+    clips: tuple[str, ...] = ()
+    """Only these clips (ids); nothing takes the evaluation clips of the split."""
+    split: Literal["test", "train", "all"] = "test"
+    """Split whose evaluation clips are scored."""
+    width: int | None = None
+    """Rendered width in pixels; None is the stored size (the paper's 1920)."""
+    max_clips: int | None = None
+    """Stop after this many clips."""
+    picture_clips: int = 6
+    """Clips of which the report shows pictures."""
+    device: str = "auto"
+    """auto takes CUDA when there is one."""
+    backend: Literal["auto", "cpu", "gsplat", "torch"] = "auto"
+    """Rasteriser."""
+
+    def __post_init__(self) -> None:
+        if (self.run is None) == (self.weights is None):
+            raise ValueError("name either --run RUN_DIR or --weights FILE")
+        for name in ("width", "max_clips"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write report.html again from a saved evaluation, for instance with a newer version of this package."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder that an evaluation wrote."""
