@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
         from evaluation.session import rebuild_report, run_evaluation
 
         report = run_evaluation(command) if isinstance(command, Run) else rebuild_report(command.folder)
-    except (ValueError, FileNotFoundError, KeyError) as error:
+    except (ValueError, FileNotFoundError, KeyError, RuntimeError) as error:
         sys.exit(f"flux4d-eval: {error.args[0] if isinstance(error, KeyError) else error}")
     print(report)
 

@@ -22,7 +22,7 @@ from store_schema.atomic import atomic_directory
 FRAME_SCHEMA_VERSION = 1
 
 
-class CorruptFrameError(Exception):
+class CorruptFrameError(RuntimeError):
     """A stored frame is not what was written."""
 
 

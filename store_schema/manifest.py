@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
 
 
-class CorruptManifestError(Exception):
+class CorruptManifestError(RuntimeError):
     """The manifest's content does not hash to the version it stands for."""
 
 

@@ -16,7 +16,7 @@ from store_schema.atomic import atomic_file
 from store_schema.hashing import hash_bytes, hash_file
 
 
-class CorruptShardError(Exception):
+class CorruptShardError(RuntimeError):
     """Stored bytes are not the bytes that were written: names shard, clip and member."""
 
 

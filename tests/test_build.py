@@ -171,3 +171,20 @@ def test_what_cannot_be_built_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["build", "--root", str(tmp_path / "logs"), "--out", str(tmp_path / "s"), "--workers", "0"]) == 1
     assert "error:" in capsys.readouterr().err
     assert main(["show", str(tmp_path / "s")]) == 1
+
+
+def test_damage_ends_in_a_message_not_in_a_traceback(
+    built: tuple[Path, BuildResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(built[0], store)
+    shard = next(store.glob("versions/*/shards/test-*.tar"))
+    data = bytearray(shard.read_bytes())
+    data[5000] ^= 1
+    shard.write_bytes(bytes(data))
+    assert main(["verify", str(store)]) == 1
+    assert "broken clips ['tiny1-evaluation-s000']" in capsys.readouterr().out
+    manifest = next(store.glob("versions/*/manifest.json"))
+    manifest.write_bytes(manifest.read_bytes().replace(b'"front_camera"', b'"right_camera"'))
+    assert main(["verify", str(store)]) == 1
+    assert "hashes to" in capsys.readouterr().err.replace("\n", " ")
