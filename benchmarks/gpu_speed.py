@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.gpu_subject import Check, Outcome, Stopwatch, targets
 from flux4d.gaussians import Gaussians
-from flux4d.losses import LossConfig, Losses, reconstruction_loss
+from flux4d.losses import LossConfig, view_loss
 from flux4d.network import Flux4D
 from flux4d.reconstruct import clip_duration, reconstruct
-from flux4d.render import Rendering, render
+from flux4d.render import render
 from flux4d.sparse_conv import make_backend
 from flux4d.target import Target, make_target
 from store_schema.clip import Clip
@@ -99,7 +99,7 @@ def _timed_step(
         seen = replace(refined, **leaves)
         rendering = render(seen, target.cameras, backend="auto" if check.device.type == "cuda" else "cpu")
     with watch.part("loss"):
-        total = _loss(rendering, target, seen).total
+        total = view_loss(rendering, target, seen, LossConfig()).total
     with watch.part("backward_loss_and_render"):
         gradients = torch.autograd.grad(total, list(leaves.values()))
     with watch.part("backward_network"):
@@ -109,18 +109,6 @@ def _timed_step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return float(total.detach())
-
-
-def _loss(rendering: Rendering, target: Target, gaussians: Gaussians) -> Losses:
-    return reconstruction_loss(
-        rgb=rendering.rgb[0],
-        depth=rendering.depth[0, ..., 0],
-        target_rgb=target.rgb,
-        depth_pixel=target.depth_pixel,
-        target_depth=target.depth,
-        gaussians=gaussians,
-        config=LossConfig(),
-    )
 
 
 def _require_finite(values: list[float]) -> None:

@@ -18,8 +18,8 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
     (
         "D_RMSE",
         "m",
-        "√ mean (z − z_LiDAR)² at the region's LiDAR pixels, z the rendered expected z-depth (0 where nothing was "
-        "rendered); mean of the frames.",
+        "√ mean (z − z_LiDAR)² at the region's LiDAR pixels, z the rendered expected z-depth of all Gaussians but "
+        "the background (0 where there is nothing else); mean of the frames.",
     ),
     (
         "Moving regions",

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from flux4d.gaussians import Gaussians
+from flux4d.render import Rendering
 from flux4d.ssim import ssim_map
+from flux4d.target import Target
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -127,3 +129,16 @@ def reconstruction_loss(
     }
     total = torch.stack([getattr(config, name) * term for name, term in terms.items() if term is not None]).sum()
     return Losses(total=total, **terms)  # type: ignore[arg-type]
+
+
+def view_loss(rendering: Rendering, target: Target, gaussians: Gaussians, config: LossConfig) -> Losses:
+    """`reconstruction_loss` of a rendering of one camera against the view it was taken for."""
+    return reconstruction_loss(
+        rgb=rendering.rgb[0],
+        depth=rendering.depth[0, ..., 0],
+        target_rgb=target.rgb,
+        depth_pixel=target.depth_pixel,
+        target_depth=target.depth,
+        gaussians=gaussians,
+        config=config,
+    )

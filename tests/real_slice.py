@@ -30,7 +30,7 @@ def _json(path: Path) -> list | dict:
     return json.loads(path.read_text())
 
 
-def _matrix(pose: dict) -> np.ndarray:
+def matrix(pose: dict) -> np.ndarray:
     w, x, y, z = (pose["heading"][k] for k in "wxyz")
     out = np.eye(4)
     out[:3, :3] = [
@@ -50,7 +50,7 @@ def sweep(frame: int) -> Sweep:
     return Sweep(
         frame=frame,
         time=stamps[frame] - stamps[0],
-        ego2world=_matrix(_json(log / "lidar/poses.json")[frame]),
+        ego2world=matrix(_json(log / "lidar/poses.json")[frame]),
         points=table[["x", "y", "z"]].to_numpy(np.float64, copy=True),
         intensity=table["i"].to_numpy(np.float64, copy=True),
         times=table["t"].to_numpy(np.float64) - stamps[0],
@@ -82,7 +82,7 @@ def camera(name: str, frame: int) -> CameraFrame:
         frame=frame,
         camera=f"{name}_camera",
         time=_json(folder / "timestamps.json")[frame] - _json(log / "lidar/timestamps.json")[0],
-        cam2world=_matrix(_json(folder / "poses.json")[frame]),
+        cam2world=matrix(_json(folder / "poses.json")[frame]),
         K=np.array([[k["fx"], 0, k["cx"]], [0, k["fy"], k["cy"]], [0, 0, 1.0]]),
         path=folder / f"{frame:02d}.jpg",
     )

@@ -19,7 +19,7 @@ from pipelines.synth.generate import camera2street
 from pipelines.synth.kernel_cache import drop_stale_kernels
 from pipelines.synth.lidar import Beams, cast_beams, forward_beams, scan, spinning_beams
 from pipelines.synth.world import World, build_world
-from tests.real_slice import real_log
+from tests.real_slice import matrix, real_log
 
 BEAMS = tuple(pandar64_elevations()[::4])
 TINY = SynthConfig(160, 90, SpinningSpec(BEAMS, 300), ForwardSpec(50, 24))
@@ -40,18 +40,6 @@ def world() -> World:
 def digest(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def matrix(pose: dict) -> np.ndarray:
-    w, x, y, z = (pose["heading"][k] for k in "wxyz")
-    out = np.eye(4)
-    out[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    out[:3, 3] = [pose["position"][k] for k in "xyz"]
-    return out
 
 
 def read_json(path: Path) -> list | dict:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from flux4d.losses import LossConfig, Losses, reconstruction_loss
+from flux4d.losses import LossConfig, Losses, view_loss
 from flux4d.network import Flux4D
 from flux4d.render import render
 from store_schema.dataset import open_dataset
@@ -140,17 +140,7 @@ def clip_losses(network: Flux4D, sample: Sample, config: LossConfig) -> tuple[li
     losses, psnrs = [], []
     for target in sample.targets:
         rendering = render(gaussians, target.cameras)
-        losses.append(
-            reconstruction_loss(
-                rgb=rendering.rgb[0],
-                depth=rendering.depth[0, ..., 0],
-                target_rgb=target.rgb,
-                depth_pixel=target.depth_pixel,
-                target_depth=target.depth,
-                gaussians=gaussians,
-                config=config,
-            )
-        )
+        losses.append(view_loss(rendering, target, gaussians, config))
         error = (rendering.rgb[0].detach().clamp(0, 1) - target.rgb).square().mean()
         psnrs.append(-10.0 * math.log10(max(float(error), 1e-12)))
     return losses, sum(psnrs) / len(psnrs)
