@@ -6,9 +6,12 @@ import json
 import os
 import platform
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import torch
+
+from store_schema.provenance import package_versions
 
 CURVES = ("loss", "psnr")
 """Columns of ``metrics.jsonl`` that are drawn."""
@@ -90,22 +93,15 @@ def flat_record(record: dict[str, Any]) -> dict[str, str]:
     return lines
 
 
-def machine_lines(device: str) -> dict[str, str]:
+def machine_lines(device: torch.device) -> dict[str, str]:
     """What the evaluation runs on."""
-    import torch
-
     lines = {
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "CPU": f"{_cpu_name()}, {os.cpu_count()} logical cores, {torch.get_num_threads()} torch threads",
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
     }
-    packages = []
-    for name in _PACKAGES:
-        try:
-            packages.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return {**lines, "packages": ", ".join(packages)}
+    packages = ", ".join(f"{name} {version}" for name, version in package_versions(_PACKAGES).items())
+    return {**lines, "packages": packages}
 
 
 def _cpu_name() -> str:

@@ -19,6 +19,7 @@ from evaluation.report import write_report
 from evaluation.results import Evaluation
 from evaluation.run_info import RunInfo, flat_record, machine_lines, read_curves, read_record
 from evaluation.tables import all_tables, markdown, rich_tables
+from flux4d.device import resolve_device
 from flux4d.network import Flux4D
 from flux4d.scene import SceneConfig
 from flux4d.weights import load_network
@@ -49,7 +50,7 @@ def run_evaluation(command: Run) -> Path:
         FileNotFoundError: a store, run or weights file is missing.
     """
     console = Console(stderr=True)
-    device = _device(command.device)
+    device = resolve_device(command.device)
     dataset = open_dataset(command.store, command.version)
     trained = load_trained(command, device)
     seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ()))  # type: ignore[attr-defined]
@@ -103,15 +104,7 @@ def rebuild_report(folder: Path) -> Path:
     return folder / REPORT
 
 
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {name} was asked for but torch sees no CUDA: use --device cpu")
-    return name
-
-
-def load_trained(command: Run, device: str) -> Trained:
+def load_trained(command: Run, device: torch.device) -> Trained:
     """Network, scene settings and record of what the command names."""
     if command.run is None:
         assert command.weights is not None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from flux4d.network import Flux4D, NetworkConfig
 from flux4d.voxelize import VoxelConfig
+from store_schema.atomic import write_atomic
 
 FORMAT_VERSION = 1
 _KEY = "flux4d_weights"  # one key only: safetensors writes several in random order, and equal networks would differ
@@ -28,26 +27,9 @@ def save_weights(path: Path | str, network: Flux4D) -> None:
         path: The safetensors file to write or replace.
         network: The network.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     about = {"format_version": FORMAT_VERSION, "network_config": asdict(network.config)}
-    metadata = {_KEY: json.dumps(about, sort_keys=True)}
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(to_bytes(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_atomic(Path(path), to_bytes(tensors, {_KEY: json.dumps(about, sort_keys=True)}))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

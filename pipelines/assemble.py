@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,18 @@ MIN_SCALE_M = 1e-3
 """Points measured twice have neighbours at no distance; a Gaussian needs some extent."""
 
 
-def assemble_clip(record: ClipRecord, reader: LogReader, log_group: Path) -> dict[str, bytes]:
-    """Members of one clip from its stored frames and the log's own JPEG files.
+@dataclass(frozen=True, slots=True)
+class AssembledClip:
+    """The members of one sample and what the clip index says of it."""
+
+    members: dict[str, bytes]
+    num_points: int
+    num_coloured: int
+    num_views: int
+
+
+def assemble_clip(record: ClipRecord, reader: LogReader, log_group: Path) -> AssembledClip:
+    """One clip from its stored frames and the log's own JPEG files.
 
     Raises:
         FileNotFoundError, CorruptFrameError: a stored frame is missing or damaged.
@@ -40,7 +51,12 @@ def assemble_clip(record: ClipRecord, reader: LogReader, log_group: Path) -> dic
         boxes=_boxes(frames, world2ego0) if has_cuboids else None,
     )
     jpegs = [reader.camera(view.camera, record.first_frame + view.frame).jpeg() for view in header.views]
-    return encode_clip(header, stored, jpegs)
+    return AssembledClip(
+        members=encode_clip(header, stored, jpegs),
+        num_points=len(stored.points["camera"]),
+        num_coloured=int(np.count_nonzero(stored.points["camera"] >= 0)),
+        num_views=len(header.views),
+    )
 
 
 def compose(a2b: NDArray[np.float64], b2c: NDArray[np.float64]) -> NDArray[np.float64]:  # [4, 4]
@@ -139,16 +155,14 @@ def _boxes(frames: list[StoredFrame], world2ego0: NDArray[np.float64]) -> dict[s
     for number, frame in enumerate(frames):
         arrays = frame.arrays
         count = len(arrays.box_pose)
-        if not count:
-            continue
         centre = POSITION.encode(transform_points(world2ego0, arrays.box_pose[:, :3]))
         rotation = world2ego0_rotation * Rotation.from_euler("z", arrays.box_pose[:, 3:])
         quats = np.rint(rotation.as_quat(canonical=True, scalar_first=True) / QUATERNION_STEP).astype(np.int32)
         size = POSITION.encode(arrays.box_size)
         rows: dict[str, Any] = {
             "frame": np.full(count, number, np.int16),
-            "track": frame.attributes["track"],
-            "label": frame.attributes["label"],
+            "track": np.array(frame.attributes["track"], dtype=object),
+            "label": np.array(frame.attributes["label"], dtype=object),
             **{name: centre[:, axis] for axis, name in enumerate("xyz")},
             **{f"q{name}": quats[:, axis] for axis, name in enumerate("wxyz")},
             **{name: size[:, axis] for axis, name in enumerate(("width", "length", "height"))},
@@ -157,15 +171,4 @@ def _boxes(frames: list[StoredFrame], world2ego0: NDArray[np.float64]) -> dict[s
         }
         for name, values in rows.items():
             out.setdefault(name, []).append(values)
-    if not out:
-        return _no_boxes()
-    return {name: np.concatenate([np.asarray(part) for part in parts]) for name, parts in out.items()}
-
-
-def _no_boxes() -> dict[str, Any]:
-    from store_schema.tables import BOXES
-
-    return {
-        field.name: np.zeros(0, object if field.name in ("track", "label") else field.type.to_pandas_dtype())
-        for field in BOXES
-    }
+    return {name: np.concatenate(parts) for name, parts in out.items()}

@@ -19,11 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipelines.plan import BuildConfig, LogPlan, plan_logs, plan_shards, staging_key
 from pipelines.runner import Runner, open_runner
 from pipelines.sources.base import LogError
-from pipelines.tasks import FramesDone, ShardDone, build_frames, build_shard, combined_hash, hash_inputs, log_group
+from pipelines.tasks import FramesDone, ShardDone, build_frames, build_shard, hash_inputs, log_group
 from store_schema import tables
 from store_schema.atomic import remove_litter, write_atomic
 from store_schema.clip import ClipRecord
 from store_schema.dataset import CLIPS_INDEX, LATEST, MEMBERS_INDEX
+from store_schema.hashing import hash_json
 from store_schema.manifest import MANIFEST, Manifest, rows_hash, write_manifest
 from store_schema.provenance import code_commit, package_versions
 
@@ -69,7 +70,8 @@ def _build(config: BuildConfig, console: Console) -> BuildResult:
         console.print(f"{len(plans)} logs, {sum(len(plan.records) for plan in plans)} clips on {runner.description}")
         inputs, hash_errors = _hash_all(runner, progress, plans)
         plans = [plan for plan in plans if plan.log_id in inputs]
-        done = list(_frames(runner, progress, plans, inputs, config))
+        digests = {log_id: hash_json(files) for log_id, files in inputs.items()}
+        done = list(_frames(runner, progress, plans, digests, config))
         failed = {result.log_id: result.error for result in done if result.error is not None}
         errors += [*hash_errors, *failed.values()]
         plans = [plan for plan in plans if plan.log_id not in failed]
@@ -77,8 +79,8 @@ def _build(config: BuildConfig, console: Console) -> BuildResult:
         if not records:
             details = "".join(f"\n  {error}" for error in errors)
             raise ValueError(f"no clip can be built from {config.root}{details}")
-        combined = {plan.log_id: combined_hash(inputs[plan.log_id]) for plan in plans}
-        shards, staging = _shards(runner, progress, plans, records, combined, config)
+        used = {plan.log_id: digests[plan.log_id] for plan in plans}
+        shards, staging = _shards(runner, progress, plans, records, used, config)
     provenance = _provenance(config, {plan.log_id: inputs[plan.log_id] for plan in plans}, errors)
     manifest = _commit(config, plans, shards, staging, provenance)
     return BuildResult(
@@ -106,10 +108,9 @@ def _tracked(progress: Progress, name: str, results: Iterable[T], total: int, st
 def _hash_all(
     runner: Runner, progress: Progress, plans: list[LogPlan]
 ) -> tuple[dict[str, dict[str, str]], list[LogError]]:
-    paths = {plan.log_id: plan.path for plan in plans}
     hashes, errors = {}, []
-    calls = [(log_id, path) for log_id, path in paths.items()]
-    for log_id, result in _tracked(progress, "hashes", runner.map(_hash_named, calls), len(calls)):
+    calls = [(plan.path,) for plan in plans]
+    for log_id, result in _tracked(progress, "hashes", runner.map(hash_inputs, calls), len(calls)):
         if isinstance(result, LogError):
             errors.append(result)
         else:
@@ -117,20 +118,15 @@ def _hash_all(
     return hashes, errors
 
 
-def _hash_named(log_id: str, path: Path) -> tuple[str, dict[str, str] | LogError]:
-    return log_id, hash_inputs(path)
-
-
 def _frames(
-    runner: Runner, progress: Progress, plans: list[LogPlan], inputs: dict[str, dict[str, str]], config: BuildConfig
+    runner: Runner, progress: Progress, plans: list[LogPlan], digests: dict[str, str], config: BuildConfig
 ) -> Iterator[FramesDone]:
     calls = []
     for plan in plans:
         remove_litter(log_group(config.frames_folder, plan.log_id))
-        digest = combined_hash(inputs[plan.log_id])
         for start in range(0, len(plan.frames), FRAMES_PER_TASK):
             frames = plan.frames[start : start + FRAMES_PER_TASK]
-            calls.append((plan.path, frames, config.features, digest, config.frames_folder))
+            calls.append((plan.path, frames, config.features, digests[plan.log_id], config.frames_folder))
     total = sum(len(plan.frames) for plan in plans)
     results = runner.map(build_frames, calls)
     yield from _tracked(progress, "frames", results, total, lambda result: result.made + result.kept)

@@ -51,9 +51,8 @@ class BuildConfig:
 
     def content(self) -> dict[str, Any]:
         """The part that determines the dataset's content, for the manifest."""
-        features = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.features).items()}
         return {
-            "features": features,
+            "features": asdict(self.features),
             "features_version": FEATURES_VERSION,
             "clips_per_shard": self.clips_per_shard,
             "source": "pandaset",

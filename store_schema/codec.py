@@ -264,7 +264,7 @@ def decode_boxes(columns: Mapping[str, NDArray]) -> Boxes:
     """Physical values of ``boxes.arrow``."""
     quats = np.stack([columns[f"q{axis}"] for axis in "wxyz"], axis=1) * QUATERNION_STEP
     box2ego0 = np.tile(np.eye(4, dtype=np.float32), (len(quats), 1, 1))
-    box2ego0[:, :3, :3] = quats_to_rotations(quats)
+    box2ego0[:, :3, :3] = quats_to_rotations(quats / np.linalg.norm(quats, axis=1, keepdims=True))
     box2ego0[:, :3, 3] = POSITION.decode(np.stack([columns[name] for name in "xyz"], axis=1))
     size = np.stack([columns[name] for name in ("width", "length", "height")], axis=1)
     return Boxes(
@@ -278,9 +278,9 @@ def decode_boxes(columns: Mapping[str, NDArray]) -> Boxes:
     )
 
 
-def quats_to_rotations(quats: NDArray) -> NDArray[np.float64]:  # [M, 4] wxyz, any norm -> [M, 3, 3]
-    """Rotation matrices of quaternions."""
-    w, x, y, z = (quats / np.linalg.norm(quats, axis=1, keepdims=True)).T
+def quats_to_rotations(quats: NDArray) -> NDArray[np.float64]:  # [M, 4] wxyz, unit -> [M, 3, 3]
+    """Rotation matrices of unit quaternions."""
+    w, x, y, z = quats.T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from distributed import LocalCluster
 from filelock import FileLock
@@ -188,3 +189,16 @@ def test_damage_ends_in_a_message_not_in_a_traceback(
     manifest.write_bytes(manifest.read_bytes().replace(b'"front_camera"', b'"right_camera"'))
     assert main(["verify", str(store)]) == 1
     assert "hashes to" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_log_whose_frames_hold_no_object_has_boxes_but_none_in_them(tiny_logs: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    shutil.copytree(tiny_logs / "tiny1", logs / "tiny1")
+    for path in (logs / "tiny1" / "annotations" / "cuboids").iterdir():
+        pd.read_pickle(path).head(0).to_pickle(path)
+    run(logs, tmp_path / "store")
+    clip = open_dataset(tmp_path / "store").read("tiny1-evaluation-s000")
+    assert clip.boxes is not None
+    assert clip.boxes.box2ego0.shape == (0, 4, 4)
+    assert all(view.moving_mask is not None and not view.moving_mask.any() for view in clip.views)
+    assert (clip.points.flow_class == FlowClass.BACKGROUND_STATIC).all()

@@ -61,7 +61,7 @@ def write_store(store: Path, clips: list[Clip]) -> str:
     shard = write_shard(staging / "shards" / "all.tar", members.items())
     rows = [
         {
-            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(clip.record).items()},
+            **asdict(clip.record),
             "shard": shard.name,
             "num_points": len(clip.points),
             "num_coloured": len(clip.points),

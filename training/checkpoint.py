@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from flux4d.network import Flux4D
 from flux4d.weights import load_weights, save_weights
-from store_schema.atomic import atomic_directory
+from store_schema.atomic import atomic_directory, write_atomic
 
 _STEP = "step-"
 WEIGHTS = "weights.safetensors"
@@ -36,17 +34,11 @@ def save_checkpoint(run: Path, step: int, network: Flux4D, optimizer: torch.opti
         save_weights(temporary / WEIGHTS, network)
         save_file(tensors, temporary / OPTIMIZER)
         (temporary / STATE).write_text(json.dumps({"step": step, "optimizer": scalars}))
-    publish_weights(folder / WEIGHTS, run / WEIGHTS)
+    # A copy of the newest weights where the evaluator looks for them.
+    write_atomic(run / WEIGHTS, (folder / WEIGHTS).read_bytes())
     for old in checkpoint_folders(run)[:-keep]:
         shutil.rmtree(old)
     return folder
-
-
-def publish_weights(source: Path, target: Path) -> None:
-    """Put a copy of the newest weights where the evaluator looks for them."""
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex}-{target.name}")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
 
 
 def load_checkpoint(run: Path, network: Flux4D, optimizer: torch.optim.Adam) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from flux4d.device import resolve_device
 from flux4d.losses import LossConfig, Losses, view_loss
 from flux4d.network import Flux4D
 from flux4d.render import render
@@ -144,20 +145,6 @@ def clip_losses(network: Flux4D, sample: Sample, config: LossConfig) -> tuple[li
         error = (rendering.rgb[0].detach().clamp(0, 1) - target.rgb).square().mean()
         psnrs.append(-10.0 * math.log10(max(float(error), 1e-12)))
     return losses, sum(psnrs) / len(psnrs)
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device meant by `name`.
-
-    Raises:
-        ValueError: CUDA is asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device is visible: use --device cpu")
-    return device
 
 
 def _means(losses: list[Losses]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from flux4d.gaussians import Gaussians
+from flux4d.reconstruct import clip_duration
 from flux4d.scene import SceneConfig, lift_clip
 from flux4d.target import Target, make_target
 from store_schema.clip import Clip, ClipRecord
@@ -81,7 +82,7 @@ class ClipStream:
         self._load(self.place(step + 1)[0])
         views = loaded.clip.views_of("interpolation", "future")
         targets = tuple(make_target(views[index], self._config.width, self._device) for index in indices)
-        duration = float(loaded.clip.sweep_times[-1])
+        duration = clip_duration(loaded.clip)
         return Sample(record.clip_id, duration, loaded.gaussians, targets)
 
     def close(self) -> None:

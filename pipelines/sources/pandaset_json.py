@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.sources.base import LogError
+from store_schema.codec import quats_to_rotations
 
 _NORM_TOLERANCE = 1e-3
 
@@ -52,21 +53,10 @@ def read_poses(log_id: str, path: Path, count: int) -> NDArray[np.float64]:
         reason = f"heading is no rotation: its quaternion has norm {norms[frame]:.6g}, not 1"
         raise LogError(log_id, reason, frame=frame, file=path)
     transforms = np.zeros((count, 4, 4))
-    transforms[:, :3, :3] = rotations(numbers[:, 3:] / norms[:, None])
+    transforms[:, :3, :3] = quats_to_rotations(numbers[:, 3:] / norms[:, None])
     transforms[:, :3, 3] = numbers[:, :3]
     transforms[:, 3, 3] = 1
     return transforms
-
-
-def rotations(quaternions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation matrices [F, 3, 3] of unit quaternions [F, 4], wxyz."""
-    w, x, y, z = quaternions.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), -1, 0)
 
 
 def read_intrinsics(log_id: str, path: Path) -> NDArray[np.float64]:
