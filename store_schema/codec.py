@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from store_schema import tables
 from store_schema.clip import Boxes, Clip, ClipRecord, LiftedPoints, View
 from store_schema.hashing import canonical_json
-from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME
+from store_schema.labels import FlowClass
+from store_schema.migrations import check_schema_version
+from store_schema.units import DEPTH, FLOW, POSITION, QUATERNION, SCALE, TIME
 
-QUATERNION_STEP = 1e-6
+QUATERNION_STEP = QUATERNION.step
 POSE_DECIMALS = 9
 """Poses in the header are rounded here, far below a sensor's accuracy, so that last bits do not reach the hash."""
 
@@ -110,19 +112,6 @@ class ClipHeader:
         )
 
 
-def check_schema_version(found: int) -> None:
-    """Refuse data of a schema this reader does not know.
-
-    Raises:
-        ValueError: with what to do.
-    """
-    if found != tables.SCHEMA_VERSION:
-        raise ValueError(
-            f"the data has schema version {found}, this reader knows {tables.SCHEMA_VERSION}: "
-            "install the release that wrote it or build the store again"
-        )
-
-
 def record_from_json(raw: Mapping[str, Any]) -> ClipRecord:
     """A `ClipRecord` from its JSON or Parquet row; other keys are ignored."""
     values: dict[str, Any] = {field.name: raw[field.name] for field in fields(ClipRecord)}
@@ -148,6 +137,12 @@ def mask_from_runs(starts: NDArray, lengths: NDArray, height: int, width: int) -
     steps[starts] += 1
     steps[starts + lengths] -= 1
     return np.cumsum(steps[:-1], dtype=np.int8).astype(bool).reshape(height, width)
+
+
+def flow_class_counts(flow_class: NDArray[np.uint8]) -> dict[str, int]:
+    """Points of each flow class, by their column in the clip index."""
+    counts = np.bincount(flow_class, minlength=len(FlowClass))
+    return {f"num_{kind.name.lower()}": int(counts[kind]) for kind in FlowClass}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,34 +3,44 @@
 Layout of a store::
 
     STORE/LATEST                            version hash of the newest build
-    STORE/frames/{config key}/{log}.zarr    frame store
-    STORE/versions/{hash}/manifest.json     the version; provenance.json beside it
+    STORE/frames/{config key}/{log}/        frame store
+    STORE/versions/{hash}/manifest.json     the version; provenance.json and schema.json beside it
     STORE/versions/{hash}/clips.parquet     clip index
+    STORE/versions/{hash}/logs.parquet      the logs: split, frames, GPS
     STORE/versions/{hash}/members.parquet   (clip, member) -> shard, offset, size, hash
     STORE/versions/{hash}/shards/*.tar      WebDataset shards
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from store_schema import tables
 from store_schema.clip import Clip, ClipRecord
 from store_schema.codec import decode_clip, record_from_json
-from store_schema.hashing import hash_file
+from store_schema.hashing import HASH_CHARS
+from store_schema.location import Place, location, read_range
 from store_schema.manifest import MANIFEST, CorruptManifestError, Manifest, parse_manifest, rows_hash
+from store_schema.migrations import index_schema, migrate_rows
 from store_schema.shards import CorruptShardError, Member, check_member
 
 CLIPS_INDEX = "clips.parquet"
 MEMBERS_INDEX = "members.parquet"
+LOGS_INDEX = "logs.parquet"
+INDEXES = (CLIPS_INDEX, MEMBERS_INDEX, LOGS_INDEX)
+SHARDS = "shards"
 LATEST = "LATEST"
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One version, opened for reading. Cheap to pickle; files are opened per read."""
+    """One version, opened for reading. Cheap to pickle; files are opened per read.
+
+    Reads raise on the first damaged byte; `store_schema.reader.ClipReader` can drop and count damaged clips instead.
+    """
 
     folder: Path
     version: str
@@ -56,13 +66,11 @@ class Dataset:
             CorruptShardError: the bytes are not what was written.
         """
         member = self._members_of(clip_id)[name]
-        path = self.folder / "shards" / member.shard
+        path = self.folder / SHARDS / member.shard
         try:
-            with path.open("rb") as file:
-                file.seek(member.offset)
-                data = file.read(member.size)
+            data = read_range(path, member.offset, member.size)
         except FileNotFoundError as error:
-            raise CorruptShardError(f"shard {path} is missing, clip {clip_id} cannot be read") from error
+            raise CorruptShardError(f"shard {path} is missing: clip {clip_id}, member {name} cannot be read") from error
         return check_member(data, member)
 
     def read(self, clip_id: str, cameras: Sequence[str] | None = None) -> Clip:
@@ -81,24 +89,11 @@ class Dataset:
         except KeyError:
             raise KeyError(f"no clip {clip_id!r} in version {self.version[:12]}; it has {len(self.records)}") from None
 
-    def verify(self) -> Iterator[str]:
-        """Read every shard and compare its hash; yields one line per problem, nothing when all is well."""
-        for name, expected in sorted(self.manifest.shards.items()):
-            path = self.folder / "shards" / name
-            clips = [clip for clip, members in self.members.items() if any(m.shard == name for m in members.values())]
-            if not path.is_file():
-                yield f"{path}: missing, holds clips {clips}"
-            elif hash_file(path) != expected["blake3"]:
-                broken = [clip for clip in clips if not self._readable(clip)]
-                yield f"{path}: hash differs from the manifest, broken clips {broken or 'none (padding)'}"
 
-    def _readable(self, clip_id: str) -> bool:
-        try:
-            for name in self._members_of(clip_id):
-                self.read_member(clip_id, name)
-        except CorruptShardError:
-            return False
-        return True
+def version_folders(store: Path) -> list[Path]:
+    """Folders of all complete versions of a store, sorted: those that hold a manifest under their own name."""
+    found = (path.parent for path in (store / "versions").glob(f"*/{MANIFEST}"))
+    return sorted((folder for folder in found if not folder.name.startswith(".")), key=str)
 
 
 def resolve_version(store: Path, version: str | None = None) -> str:
@@ -106,15 +101,16 @@ def resolve_version(store: Path, version: str | None = None) -> str:
 
     Raises:
         FileNotFoundError: no store, no version, or no match; says what is there.
+        CorruptManifestError: ``LATEST`` holds no hash.
     """
-    versions = sorted(path.parent.name for path in (store / "versions").glob(f"*/{MANIFEST}"))
+    versions = [folder.name for folder in version_folders(store)]
     if not versions:
-        raise FileNotFoundError(f"{store} holds no dataset version: run flux4d-build build --root LOGS --out {store}")
+        raise FileNotFoundError(
+            f"{store} holds no dataset version (no versions/*/{MANIFEST}): "
+            f"run flux4d-build build --root LOGS --out {store}"
+        )
     if version is None:
-        latest = store / LATEST
-        if not latest.is_file():
-            raise FileNotFoundError(f"{latest} is missing: name one of the versions {[v[:12] for v in versions]}")
-        version = latest.read_text().strip()
+        return _newest(store, versions)
     matches = [name for name in versions if name.startswith(version)]
     if len(matches) != 1:
         found = [name[:12] for name in versions]
@@ -122,18 +118,31 @@ def resolve_version(store: Path, version: str | None = None) -> str:
     return matches[0]
 
 
-def open_dataset(store: str | Path, version: str | None = None) -> Dataset:
+def _newest(store: Path, versions: Sequence[str]) -> str:
+    latest = store / LATEST
+    advice = f"name one of the versions {[name[:12] for name in versions]}"
+    if not latest.is_file():
+        raise FileNotFoundError(f"{latest} is missing: {advice}")
+    version = latest.read_bytes().decode("ascii", errors="replace").rstrip("\n")
+    if re.fullmatch(f"[0-9a-f]{{{HASH_CHARS}}}", version) is None:
+        raise CorruptManifestError(f"{latest} holds {version!r}, no version hash: {advice}")
+    if version not in versions:
+        raise FileNotFoundError(f"{latest} names version {version}, which has no {MANIFEST}: {advice}")
+    return version
+
+
+def open_dataset(store: Place, version: str | None = None) -> Dataset:
     """Open a version of a store.
 
     Args:
-        store: the folder given to ``flux4d-build build --out``.
+        store: the folder or URL given to ``flux4d-build build --out``.
         version: hash or prefix of it; None is the newest build.
 
     Raises:
         FileNotFoundError: no such store or version.
         CorruptManifestError: manifest or index do not hash to the version.
     """
-    store = Path(store)
+    store = location(store)
     version = resolve_version(store, version)
     folder = store / "versions" / version
     manifest = parse_manifest((folder / MANIFEST).read_bytes(), version)
@@ -147,16 +156,19 @@ def open_dataset(store: str | Path, version: str | None = None) -> Dataset:
 
 
 def read_index(folder: Path, name: str, manifest: Manifest) -> list[dict[str, object]]:
-    """Rows of an index file, checked against the manifest.
+    """Rows of an index file, checked against the manifest; none when the version's schema did not have it.
 
     Raises:
         CorruptManifestError: missing, unreadable or not the rows that were written.
     """
-    schema = {CLIPS_INDEX: tables.CLIPS, MEMBERS_INDEX: tables.MEMBERS}[name]
+    if name not in manifest.indexes:
+        return []
+    schema = index_schema(name, manifest.schema_version)
     try:
         rows = tables.from_parquet(schema, (folder / name).read_bytes())
-    except (OSError, ValueError) as error:
+    # What a damaged Parquet file raises has no common class: pyarrow's errors, OSError, UnicodeDecodeError.
+    except Exception as error:
         raise CorruptManifestError(f"{folder / name}: {error}") from error
     if rows_hash(rows) != manifest.indexes[name]:
         raise CorruptManifestError(f"{folder / name}: rows are not those of the manifest")
-    return rows
+    return migrate_rows(name, rows, manifest.schema_version)

@@ -1,12 +1,18 @@
 """The frame store: what one frame of a log costs to compute, kept once per frame (Zarr v3).
 
-Clips overlap (stride 6 of 11 frames), so per-frame work is done per frame and clips are assembled from
-here. One group a log, one group a frame inside it, one chunk an array. A frame is renamed into place
-whole. A lost chunk would read as zeros in Zarr, so every frame carries a digest of its arrays, checked on read.
+Clips overlap (stride 6 of 11 frames), so per-frame work is done per frame and clips are assembled from here. A
+frame is one Zarr group in one uncompressed zip, ``{log}/f0000.zarr.zip``: one object to write atomically, on a disk
+or in an object store, that ``zarr.open_group(zarr.storage.ZipStore(path))`` opens. Chunks carry checksums, and since
+Zarr reads a lost chunk as zeros, the group's attributes hold a hash of every array and of what is not an array,
+checked on read.
 """
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,10 +22,14 @@ import zarr
 from blake3 import blake3
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.core.buffer import cpu
+from zarr.storage import MemoryStore
 
-from store_schema.atomic import atomic_directory
+from store_schema.atomic import write_atomic
+from store_schema.hashing import hash_json
 
-FRAME_SCHEMA_VERSION = 1
+FRAME_SCHEMA_VERSION = 2
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class CorruptFrameError(RuntimeError):
@@ -34,16 +44,16 @@ class FrameArrays:
     times: NDArray[np.float64]  # [P] s
     intensity: NDArray[np.uint8]  # [P]
     sensor: NDArray[np.uint8]  # [P]
-    scale: NDArray[np.float32]  # [P] m, mean distance to 3 neighbours
+    scale: NDArray[np.uint16]  # [P] on the SCALE grid, mean distance to 3 neighbours
     rgb: NDArray[np.uint8]  # [P, 3]
     camera: NDArray[np.int8]  # [P] index into the log's cameras, -1 none
     in_view: NDArray[np.bool_]  # [P] seen by a view camera of this frame
-    flow: NDArray[np.float32]  # [P, 3] m, world axes
+    flow: NDArray[np.float64]  # [P, 3] m, world axes
     flow_class: NDArray[np.uint8]  # [P]
     bucket: NDArray[np.uint8]  # [P]
     depth_view: NDArray[np.int16]  # [D] index into the view cameras
     depth_pixel: NDArray[np.int32]  # [D] row * width + column
-    depth: NDArray[np.float32]  # [D] m
+    depth: NDArray[np.uint32]  # [D] on the DEPTH grid
     moving_view: NDArray[np.int16]  # [R]
     moving_start: NDArray[np.int32]  # [R]
     moving_length: NDArray[np.int32]  # [R]
@@ -53,6 +63,11 @@ class FrameArrays:
     box_moving: NDArray[np.bool_]  # [M]
 
 
+ARRAYS = tuple(field.name for field in fields(FrameArrays))
+POINT_ARRAYS = ARRAYS[: ARRAYS.index("depth_view")]
+"""Arrays with a row per point: the bulk, needed of input frames only."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredFrame:
     """One frame: its arrays and what is not an array."""
@@ -60,79 +75,156 @@ class StoredFrame:
     frame: int
     arrays: FrameArrays
     attributes: dict[str, Any]
-    """JSON values: time, ego2world, cameras (per view camera: time, cam2world, K, width, height, path), track, label,
+    """JSON values: time, ego2world, views (per view camera: camera, time, cam2world, K, width, height), track, label,
     has_cuboids."""
 
 
-def frame_name(frame: int) -> str:
-    """Group name of a frame."""
-    return f"f{frame:04d}"
+def frame_path(log_folder: Path, frame: int) -> Path:
+    """File of a frame."""
+    return log_folder / f"f{frame:04d}.zarr.zip"
 
 
-def digest_of(arrays: FrameArrays) -> str:
-    """blake3 over every array's name, dtype, shape and bytes."""
-    hasher = blake3()
-    for field in fields(arrays):
-        array = np.ascontiguousarray(getattr(arrays, field.name))
-        hasher.update(f"{field.name}|{array.dtype.str}|{array.shape}|".encode())
-        hasher.update(array.view(np.uint8).data if array.size else b"")
+def array_hash(array: NDArray) -> str:
+    """blake3 over an array's dtype, shape and bytes."""
+    plain = np.ascontiguousarray(array)
+    hasher = blake3(f"{plain.dtype.str}|{plain.shape}|".encode())
+    hasher.update(plain.reshape(-1).view(np.uint8).data if plain.size else b"")
     return str(hasher.hexdigest())
 
 
-def write_frame(log_group: Path, frame: StoredFrame, input_hash: str) -> None:
-    """Write one frame atomically; `input_hash` says which raw bytes and config it came from."""
-    with atomic_directory(log_group / frame_name(frame.frame)) as temporary:
-        group = zarr.open_group(temporary, mode="w", zarr_format=3)
-        for field in fields(frame.arrays):
-            array = np.ascontiguousarray(getattr(frame.arrays, field.name))
-            stored = group.create_array(
-                field.name,
-                shape=array.shape,
-                dtype=array.dtype,
-                chunks=tuple(max(1, size) for size in array.shape),
-                compressors=ZstdCodec(level=1, checksum=True),
-                config={"write_empty_chunks": True},
-            )
-            if array.size:
-                stored[...] = array
-        group.attrs.update(
-            {
-                "frame_schema_version": FRAME_SCHEMA_VERSION,
-                "frame": frame.frame,
-                "input_hash": input_hash,
-                "digest": digest_of(frame.arrays),
-                "attributes": frame.attributes,
-            }
+def digest_of(arrays: FrameArrays) -> str:
+    """blake3 over the names and hashes of all arrays."""
+    return str(blake3(json.dumps({name: array_hash(getattr(arrays, name)) for name in ARRAYS}).encode()).hexdigest())
+
+
+def write_frame(log_folder: Path, frame: StoredFrame, input_hash: str) -> None:
+    """Write one frame atomically; `input_hash` says which raw bytes and config it came from.
+
+    Raises:
+        TypeError: an array is of another type than `FrameArrays` says.
+    """
+    entries: dict[str, Any] = {}
+    group = zarr.open_group(MemoryStore(entries), mode="w", zarr_format=3)
+    hashes = {}
+    for name in ARRAYS:
+        array = np.ascontiguousarray(getattr(frame.arrays, name))
+        if array.dtype != _EMPTY[name].dtype or array.shape[1:] != _EMPTY[name].shape[1:]:
+            raise TypeError(f"{name} is {array.dtype} {array.shape}, a frame holds {_EMPTY[name].dtype}")
+        hashes[name] = array_hash(array)
+        stored = group.create_array(
+            name,
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=tuple(max(1, size) for size in array.shape),
+            compressors=ZstdCodec(level=1, checksum=True),
+            config={"write_empty_chunks": True},
         )
+        if array.size:
+            stored[...] = array
+    record: dict[str, Any] = {
+        "frame_schema_version": FRAME_SCHEMA_VERSION,
+        "frame": frame.frame,
+        "input_hash": input_hash,
+        "hashes": hashes,
+        "attributes": frame.attributes,
+    }
+    group.attrs.update({**record, "blake3": hash_json(record)})
+    write_atomic(frame_path(log_folder, frame.frame), _pack(entries))
 
 
-def stored_input_hash(log_group: Path, frame: int) -> str | None:
-    """What a stored frame was made from; None when it is not there."""
-    path = log_group / frame_name(frame)
-    if not path.is_dir():
+def stored_input_hash(log_folder: Path, frame: int) -> str | None:
+    """What a stored frame was made from; None when it is not there or cannot be read."""
+    try:
+        with frame_path(log_folder, frame).open("rb") as file, zipfile.ZipFile(file) as archive:
+            return str(_record(json.loads(archive.read("zarr.json"))["attributes"], frame)["input_hash"])
+    # A flipped bit may surface anywhere between zip and JSON; whatever it is, the frame is made again.
+    except Exception:
         return None
-    attributes = dict(zarr.open_group(path, mode="r").attrs)
-    if attributes.get("frame_schema_version") != FRAME_SCHEMA_VERSION:
-        return None
-    return str(attributes["input_hash"])
 
 
-def read_frame(log_group: Path, frame: int) -> StoredFrame:
-    """Read one frame and check its digest.
+def _record(stored: Mapping[str, Any], frame: int) -> dict[str, Any]:
+    """The group's attributes, if they are what was written for this frame.
+
+    Raises:
+        ValueError: they are not.
+    """
+    record = {name: value for name, value in stored.items() if name != "blake3"}
+    if record.get("frame_schema_version") != FRAME_SCHEMA_VERSION:
+        raise ValueError(f"has frame schema version {record.get('frame_schema_version')}, not {FRAME_SCHEMA_VERSION}")
+    if hash_json(record) != stored.get("blake3"):
+        raise ValueError("the attributes do not match their hash")
+    if record["frame"] != frame:
+        raise ValueError(f"holds frame {record['frame']}")
+    return record
+
+
+def read_frame(log_folder: Path, frame: int, arrays: Collection[str] = ARRAYS) -> StoredFrame:
+    """Read one frame and check the hashes of its attributes and arrays.
+
+    Args:
+        log_folder: the log's folder in the frame store.
+        frame: number in the log.
+        arrays: names of the arrays to read; the others come back with no rows.
 
     Raises:
         FileNotFoundError: the frame was never written.
         CorruptFrameError: its bytes are not those that were written.
     """
-    path = log_group / frame_name(frame)
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path} is not in the frame store: run the build again")
+    path = frame_path(log_folder, frame)
     try:
-        group = zarr.open_group(path, mode="r")
-        stored: dict[str, Any] = dict(group.attrs)
-        arrays = FrameArrays(**{field.name: np.asarray(group[field.name]) for field in fields(FrameArrays)})
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise CorruptFrameError(f"{path}: {error}; delete the folder and run the build again") from error
-    if digest_of(arrays) != stored["digest"]:
-        raise CorruptFrameError(f"{path}: arrays do not match their digest; delete the folder and run the build again")
-    return StoredFrame(frame=frame, arrays=arrays, attributes=dict(stored["attributes"]))
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is not in the frame store: run the build again") from None
+    try:
+        group = zarr.open_group(MemoryStore(_unpack(data, arrays)), mode="r")
+        stored = _record(dict(group.attrs), frame)
+        held = {name: np.asarray(group[name]) for name in arrays}
+        odd = [name for name, array in held.items() if array_hash(array) != stored["hashes"][name]]
+        attributes = dict(stored["attributes"])
+    # A flipped bit may surface anywhere between zip, JSON, Zarr and zstd.
+    except Exception as error:
+        raise CorruptFrameError(f"{path}: {error}; delete the file and run the build again") from error
+    if odd:
+        raise CorruptFrameError(f"{path}: {odd[0]} does not match its hash; delete the file and run the build again")
+    return StoredFrame(frame=frame, arrays=FrameArrays(**{**_EMPTY, **held}), attributes=attributes)
+
+
+_EMPTY: Mapping[str, NDArray] = {
+    "points": np.zeros((0, 3)),
+    "times": np.zeros(0),
+    "intensity": np.zeros(0, np.uint8),
+    "sensor": np.zeros(0, np.uint8),
+    "scale": np.zeros(0, np.uint16),
+    "rgb": np.zeros((0, 3), np.uint8),
+    "camera": np.zeros(0, np.int8),
+    "in_view": np.zeros(0, np.bool_),
+    "flow": np.zeros((0, 3)),
+    "flow_class": np.zeros(0, np.uint8),
+    "bucket": np.zeros(0, np.uint8),
+    "depth_view": np.zeros(0, np.int16),
+    "depth_pixel": np.zeros(0, np.int32),
+    "depth": np.zeros(0, np.uint32),
+    "moving_view": np.zeros(0, np.int16),
+    "moving_start": np.zeros(0, np.int32),
+    "moving_length": np.zeros(0, np.int32),
+    "box_pose": np.zeros((0, 4)),
+    "box_size": np.zeros((0, 3)),
+    "box_sensor": np.zeros(0, np.int8),
+    "box_moving": np.zeros(0, np.bool_),
+}
+
+
+def _pack(entries: Mapping[str, Any]) -> bytes:
+    """Zarr entries as a zip with fixed dates, so that the same arrays give the same bytes."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(entries):
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), entries[name].to_bytes())
+    return sink.getvalue()
+
+
+def _unpack(data: bytes, arrays: Collection[str]) -> dict[str, Any]:
+    """The group's own entry and those of `arrays`; zip checks the CRC of each."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [name for name in archive.namelist() if "/" not in name or name.split("/")[0] in arrays]
+        return {name: cpu.Buffer.from_bytes(archive.read(name)) for name in names}

@@ -1,7 +1,7 @@
 """What a dataset version is: a hash over schema, resolved config and shard hashes, and nothing else.
 
 No time, host, worker count or order enters the hash. Who built it, when and from which files is provenance,
-kept beside the manifest.
+kept beside the manifest (`store_schema.provenance`).
 """
 
 from __future__ import annotations
@@ -9,23 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from store_schema.atomic import write_atomic
-from store_schema.codec import check_schema_version
 from store_schema.hashing import canonical_json, hash_bytes, hash_json
-from store_schema.tables import SCHEMA_VERSION
+from store_schema.migrations import check_schema_version, migrate_manifest
+from store_schema.tables import SCHEMA_VERSION, describe
 
 MANIFEST = "manifest.json"
-PROVENANCE = "provenance.json"
+SCHEMA = "schema.json"
 
 
 class CorruptManifestError(RuntimeError):
-    """The manifest's content does not hash to the version it stands for."""
+    """A manifest, index, schema or provenance file is not what was written."""
 
 
-@dataclass(frozen=True, slots=True)
+def schema_json() -> bytes:
+    """``schema.json``: every table, column, type, unit and grid, for readers in other languages."""
+    return canonical_json(describe())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The content of ``manifest.json``."""
 
@@ -39,6 +42,8 @@ class Manifest:
     """Clips by ``split/setting``."""
     left_out: Mapping[str, str]
     """Clips left out, with the reason."""
+    schema: str
+    """blake3 of ``schema.json``; empty in versions of schema 1, which have none."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
@@ -46,6 +51,7 @@ class Manifest:
         return canonical_json(
             {
                 "schema_version": self.schema_version,
+                "schema": self.schema,
                 "config": dict(self.config),
                 "shards": {name: dict(value) for name, value in self.shards.items()},
                 "indexes": dict(self.indexes),
@@ -56,14 +62,8 @@ class Manifest:
 
     @property
     def version(self) -> str:
-        """The dataset version: blake3 of the canonical manifest, 64 hex digits."""
+        """The dataset version of a manifest of today's schema: blake3 of its canonical bytes, 64 hex digits."""
         return hash_bytes(self.to_json())
-
-
-def write_manifest(folder: Path, manifest: Manifest, provenance: Mapping[str, Any]) -> None:
-    """Write provenance first and the manifest last: its presence says the version is complete."""
-    write_atomic(folder / PROVENANCE, json.dumps(provenance, indent=1, sort_keys=True).encode())
-    write_atomic(folder / MANIFEST, manifest.to_json())
 
 
 def parse_manifest(data: bytes, version: str | None = None) -> Manifest:
@@ -74,11 +74,11 @@ def parse_manifest(data: bytes, version: str | None = None) -> Manifest:
         ValueError: a schema version this reader does not know.
     """
     if version is not None and hash_bytes(data) != version:
-        raise CorruptManifestError(f"manifest of version {version} hashes to {hash_bytes(data)}")
+        raise CorruptManifestError(f"{MANIFEST} of version {version} hashes to {hash_bytes(data)}")
     try:
         raw = json.loads(data)
         check_schema_version(raw["schema_version"])
-        return Manifest(**raw)
+        return Manifest(**migrate_manifest(raw))
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise CorruptManifestError(f"not a manifest: {error}") from error
 

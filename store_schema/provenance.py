@@ -1,11 +1,19 @@
-"""Where a result came from: code commit and package versions. Recorded, never hashed."""
+"""Where something came from: code commit, package versions, inputs. Recorded beside a version, never hashed into it."""
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from store_schema.atomic import write_atomic
+from store_schema.hashing import canonical_json, hash_json
+from store_schema.manifest import CorruptManifestError
+
+PROVENANCE = "provenance.json"
 
 
 def code_commit() -> str | None:
@@ -26,3 +34,34 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write ``provenance.json`` with its own hash: outside the version, and still every flipped bit is found."""
+    content = {"blake3": hash_json(provenance), "provenance": dict(provenance)}
+    write_atomic(folder / PROVENANCE, canonical_json(content))
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """The provenance of a version.
+
+    Raises:
+        CorruptManifestError: missing, or not what was written.
+    """
+    path = folder / PROVENANCE
+    try:
+        data = path.read_bytes()
+        raw: Any = json.loads(data)
+    except (OSError, ValueError) as error:
+        raise CorruptManifestError(f"{path}: {error}") from error
+    if not isinstance(raw, dict) or not {"blake3", "provenance"} <= set(raw):
+        if isinstance(raw, dict) and "built_at" in raw:  # schema 1 wrote it without a hash
+            return raw
+        raise CorruptManifestError(f"{path}: holds no provenance")
+    try:
+        intact = hash_json(raw["provenance"]) == raw["blake3"] and canonical_json(raw) == data
+    except ValueError:  # a number or a text that has no canonical form
+        intact = False
+    if not intact:
+        raise CorruptManifestError(f"{path}: does not match its hash")
+    return dict(raw["provenance"])

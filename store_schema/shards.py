@@ -42,7 +42,8 @@ class Shard:
     members: tuple[Member, ...]
 
 
-def _header(name: str, size: int) -> bytes:
+def tar_header(name: str, size: int) -> bytes:
+    """The one header block a member of this name and size has in our shards."""
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = size, 0, 0o644
     info.uid = info.gid = 0
@@ -66,7 +67,7 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) 
                 seen.add(clip_id)
                 for name in sorted(contents):
                     data = contents[name]
-                    file.write(_header(f"{clip_id}.{name}", len(data)))
+                    file.write(tar_header(f"{clip_id}.{name}", len(data)))
                     members.append(Member(clip_id, name, path.name, file.tell(), len(data), hash_bytes(data)))
                     file.write(data)
                     file.write(bytes(-len(data) % tarfile.BLOCKSIZE))

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME, Grid
+from store_schema.units import DEPTH, FLOW, POSITION, QUATERNION, SCALE, TIME, Grid
 
-SCHEMA_VERSION = 1
-"""Raised when a reader of the previous version would misread what is written now."""
+SCHEMA_VERSION = 2
+"""Raised when a reader of the previous version would misread what is written now (see `store_schema.migrations`)."""
 
 
 def _on(name: str, grid: Grid) -> pa.Field:
-    metadata = {"unit": grid.unit, "step": repr(grid.step), "grid": grid.name}
+    metadata = {"unit": grid.unit, "step": repr(grid.step), "grid": grid.name, "max_error": repr(grid.max_error)}
     return pa.field(name, pa.from_numpy_dtype(grid.dtype), nullable=False, metadata=metadata)
 
 
-def _plain(name: str, kind: pa.DataType, note: str) -> pa.Field:
-    return pa.field(name, kind, nullable=False, metadata={"note": note})
+def _plain(name: str, kind: pa.DataType, note: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"note": note})
 
 
 POINTS = pa.schema(
@@ -76,7 +77,7 @@ BOXES = pa.schema(
         _plain("track", pa.string(), "uuid"),
         _plain("label", pa.string(), "class name of the source"),
         *[_on(name, POSITION) for name in ("x", "y", "z")],
-        *[_plain(f"q{axis}", pa.int32(), "box2ego0 rotation, 1e-6 per step") for axis in "wxyz"],
+        *[_on(f"q{axis}", QUATERNION) for axis in "wxyz"],
         *[_on(name, POSITION) for name in ("width", "length", "height")],
         _plain("sensor", pa.int8(), "-1 both LiDARs, else the one"),
         _plain("moving", pa.uint8(), "1: moves >= 0.05 m to the next sweep"),
@@ -99,9 +100,28 @@ CLIPS = pa.schema(
         _plain("num_points", pa.int64(), ""),
         _plain("num_coloured", pa.int64(), "points some camera saw"),
         _plain("num_views", pa.int32(), ""),
+        _plain("num_ignored", pa.int64(), "points of flow class 0"),
+        _plain("num_background_static", pa.int64(), "points of flow class 1"),
+        _plain("num_foreground_static", pa.int64(), "points of flow class 2"),
+        _plain("num_foreground_dynamic", pa.int64(), "points of flow class 3"),
+        _plain("num_bytes", pa.int64(), "content of all members"),
     ]
 )
 """``clips.parquet``: the clip index, sorted by clip_id."""
+
+LOGS = pa.schema(
+    [
+        _plain("log_id", pa.string(), ""),
+        _plain("split", pa.string(), "train or test"),
+        _plain("num_frames", pa.int32(), "frames the log declares"),
+        _plain("missing_frames", pa.list_(pa.int32()), "frames that cannot be used"),
+        _plain("cameras", pa.list_(pa.string()), "all cameras of the log, in the order of rig_cameras"),
+        _plain("start", pa.float64(), "epoch seconds of the first sweep stamp, rounded to 1e-6"),
+        _plain("latitude", pa.list_(pa.float64()), "degrees (WGS84) a frame, rounded to 1e-8; null without GPS", True),
+        _plain("longitude", pa.list_(pa.float64()), "degrees (WGS84) a frame, rounded to 1e-8; null without GPS", True),
+    ]
+)
+"""``logs.parquet``: one row per log that gave a clip, sorted by log_id."""
 
 MEMBERS = pa.schema(
     [
@@ -116,8 +136,39 @@ MEMBERS = pa.schema(
 """``members.parquet``: one row per tar member, for reads by offset that are checked."""
 
 
+FILES = {
+    "points.arrow": POINTS,
+    "depth.arrow": DEPTH_SAMPLES,
+    "moving.arrow": MASK_RUNS,
+    "boxes.arrow": BOXES,
+    "clips.parquet": CLIPS,
+    "members.parquet": MEMBERS,
+    "logs.parquet": LOGS,
+}
+"""Every table by the name of its file or tar member."""
+
+
+def describe() -> dict[str, Any]:
+    """Every table's columns as JSON: name, type and what the metadata says (unit, step, largest error, note)."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tables": {
+            name: [
+                {
+                    "name": field.name,
+                    "type": str(field.type),
+                    "nullable": field.nullable,
+                    **{key.decode(): value.decode() for key, value in (field.metadata or {}).items()},
+                }
+                for field in schema
+            ]
+            for name, schema in FILES.items()
+        },
+    }
+
+
 def to_ipc(schema: pa.Schema, columns: Mapping[str, NDArray | list]) -> bytes:
-    """Arrow IPC stream of one record batch, zstd-compressed.
+    """Arrow IPC stream of one record batch, zstd-compressed (level 1).
 
     Raises:
         ValueError: the columns are not those of `schema`.
@@ -127,7 +178,7 @@ def to_ipc(schema: pa.Schema, columns: Mapping[str, NDArray | list]) -> bytes:
     arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
     batch = pa.record_batch(arrays, schema=schema)
     sink = io.BytesIO()
-    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=3), use_threads=False)
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
     with pa.ipc.new_stream(sink, schema, options=options) as writer:
         writer.write_batch(batch)
     return sink.getvalue()

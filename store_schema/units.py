@@ -31,6 +31,11 @@ class Grid:
     """Clip values outside the range instead of refusing them."""
 
     @property
+    def max_error(self) -> float:
+        """Largest round-trip error in `unit`, for values inside ``[low, high]`` decoded in float64."""
+        return self.step / 2
+
+    @property
     def low(self) -> float:
         """Smallest value that can be stored, in `unit`."""
         return float(np.iinfo(self.dtype).min) * self.step
@@ -71,3 +76,4 @@ SCALE = Grid("scale", 1e-3, np.dtype("<u2"), "m", saturate=True)
 TIME = Grid("time", 1e-6, np.dtype("<i4"), "s")
 FLOW = Grid("flow", 1e-3, np.dtype("<i2"), "m")
 DEPTH = Grid("depth", 1e-3, np.dtype("<u4"), "m")
+QUATERNION = Grid("quaternion", 1e-6, np.dtype("<i4"), "1")

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from store_schema import tables
 from store_schema.atomic import write_atomic
 from store_schema.clip import Clip
-from store_schema.codec import ClipHeader, ClipTables, ViewHeader, encode_clip, mask_runs
-from store_schema.dataset import CLIPS_INDEX, LATEST, MEMBERS_INDEX
-from store_schema.manifest import Manifest, rows_hash, write_manifest
+from store_schema.codec import ClipHeader, ClipTables, ViewHeader, encode_clip, flow_class_counts, mask_runs
+from store_schema.dataset import LATEST
 from store_schema.shards import write_shard
 from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME
+from store_schema.version import write_version
 
 
 def encode(clip: Clip) -> dict[str, bytes]:
@@ -66,21 +65,30 @@ def write_store(store: Path, clips: list[Clip]) -> str:
             "num_points": len(clip.points),
             "num_coloured": len(clip.points),
             "num_views": len(clip.views),
+            **flow_class_counts(clip.points.flow_class),
+            "num_bytes": sum(len(data) for data in members[clip.record.clip_id].values()),
         }
-        for clip in sorted(clips, key=lambda clip: clip.record.clip_id)
+        for clip in clips
     ]
-    places = [{name: getattr(member, name) for name in tables.MEMBERS.names} for member in shard.members]
-    manifest = Manifest(
-        config={"features": {"view_cameras": list(clips[0].view_cameras)}},
-        shards={shard.name: {"blake3": shard.blake3, "size": shard.size, "clips": len(clips)}},
-        indexes={CLIPS_INDEX: rows_hash(rows), MEMBERS_INDEX: rows_hash(places)},
-        counts={f"{clip.record.split}/{clip.record.setting}": 1 for clip in clips},
-        left_out={},
+    config = {"features": {"view_cameras": list(clips[0].view_cameras)}}
+    logs = [toy_log_row(log_id, split) for log_id, split in sorted({(c.record.log_id, c.record.split) for c in clips})]
+    manifest = write_version(
+        staging, config=config, shards=[shard], clips=rows, logs=logs, left_out={}, provenance={"built_at": "once"}
     )
-    write_atomic(staging / CLIPS_INDEX, tables.to_parquet(tables.CLIPS, rows))
-    write_atomic(staging / MEMBERS_INDEX, tables.to_parquet(tables.MEMBERS, places))
-    write_manifest(staging, manifest, {})
-    (store / "versions").mkdir(parents=True)
+    (store / "versions").mkdir(parents=True, exist_ok=True)
     staging.rename(store / "versions" / manifest.version)
     write_atomic(store / LATEST, manifest.version.encode())
     return manifest.version
+
+
+def toy_log_row(log_id: str, split: str) -> dict[str, object]:
+    return {
+        "log_id": log_id,
+        "split": split,
+        "num_frames": 16,
+        "missing_frames": [],
+        "cameras": ["front_camera"],
+        "start": 1.5,
+        "latitude": None,
+        "longitude": None,
+    }

@@ -1,0 +1,58 @@
+"""Old schema versions: how what they wrote is read today.
+
+The rule: a change that an old reader would misread raises `SCHEMA_VERSION`, and this file gains the step that brings
+what the version before wrote to the new form **in memory**. Stores are never rewritten: their bytes are their version.
+
+* 1 -> 2: columns on a grid state their largest error in the field metadata; ``clips.parquet`` has flow-class counts
+  and byte counts (None in a migrated row); ``logs.parquet`` and ``schema.json`` exist (no logs are known of an old
+  version); ``provenance.json`` carries its own hash and those of the index files (old files carry none).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from store_schema.tables import CLIPS, FILES, SCHEMA_VERSION
+
+OLDEST_VERSION = 1
+_CLIP_COLUMNS_OF_2 = (
+    "num_ignored",
+    "num_background_static",
+    "num_foreground_static",
+    "num_foreground_dynamic",
+    "num_bytes",
+)
+
+
+def check_schema_version(found: int) -> None:
+    """Refuse data of a schema this reader does not know.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    if not OLDEST_VERSION <= found <= SCHEMA_VERSION:
+        raise ValueError(
+            f"the data has schema version {found}, this reader knows {OLDEST_VERSION} to {SCHEMA_VERSION}: "
+            "install the release that wrote it or build the store again"
+        )
+
+
+def migrate_manifest(raw: dict[str, Any]) -> dict[str, Any]:
+    """The content of a manifest of any known version in today's form."""
+    return {"schema": "", **raw} if raw["schema_version"] < 2 else raw
+
+
+def index_schema(name: str, version: int) -> pa.Schema:
+    """Columns that an index file of schema `version` has on disk."""
+    if name == "clips.parquet" and version < 2:
+        return pa.schema([field for field in CLIPS if field.name not in _CLIP_COLUMNS_OF_2])
+    return FILES[name]
+
+
+def migrate_rows(name: str, rows: list[dict[str, Any]], version: int) -> list[dict[str, Any]]:
+    """Rows of an index of schema `version` with today's columns; what was not recorded is None."""
+    if name == "clips.parquet" and version < 2:
+        return [{**row, **dict.fromkeys(_CLIP_COLUMNS_OF_2)} for row in rows]
+    return rows
