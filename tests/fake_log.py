@@ -36,7 +36,13 @@ def write_log(root: Path, *, frames: int = 3, points: int = 200, semseg: bool = 
         for frame in range(frames):
             image = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
             (folder / f"{frame:02d}.jpg").write_bytes(simplejpeg.encode_jpeg(image))
+    write_json(root / "meta/gps.json", [gps_entry(frame) for frame in range(frames)])
     return root
+
+
+def gps_entry(frame: int) -> dict[str, float]:
+    """Where the ego is, in PandaSet's form; 1e-6 degrees of latitude are 0.11 m."""
+    return {"lat": 37.7 + 1e-6 * frame, "long": -122.4, "height": 3.0, "xvel": 0.0, "yvel": 1.0}
 
 
 def sweep_table(rng: np.random.Generator, points: int, stamp: float) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def test_real_log_declares_what_is_there() -> None:
     assert reader.missing_frames() == {}
     files = reader.input_files()
     assert list(files) == sorted(set(files))
-    assert len(files) == 2 + 3 * 36 + 6 * (3 + 36)
+    assert len(files) == 2 + 3 * 36 + 1 + 6 * (3 + 36)
     assert all(file.is_file() for file in files)
 
 
@@ -123,6 +123,19 @@ def test_real_poses_and_cameras_equal_plain_json() -> None:
             assert image.K.tolist() == [[k["fx"], 0, k["cx"]], [0, k["fy"], k["cy"]], [0, 0, 1]]
             assert image.path == folder / f"{frame:02d}.jpg"
             assert reader.image_size(image) == (1920, 1080)
+
+
+def test_real_gps_equals_plain_json_and_the_ego_motion() -> None:
+    reader, entries = PandaSetLog(real_log()), json.loads((real_log() / "meta/gps.json").read_text())
+    gps = reader.gps()
+    assert gps is not None
+    assert gps.dtype == np.float64
+    np.testing.assert_array_equal(gps, [[entry["lat"], entry["long"]] for entry in entries])
+    assert real_log() / "meta/gps.json" in reader.input_files()
+    # One degree of latitude is 111 km: the way driven is that of the ego poses.
+    metres = np.diff(gps[[0, -1]], axis=0)[0] * 111.2e3 * np.array([1, np.cos(np.radians(gps[0, 0]))])
+    driven = reader.sweep(35).ego2world[:2, 3] - reader.sweep(0).ego2world[:2, 3]
+    assert np.linalg.norm(metres) == pytest.approx(np.linalg.norm(driven), rel=0.02)
 
 
 def test_official_devkit_reads_the_same() -> None:
@@ -196,6 +209,20 @@ def test_without_annotations_there_are_none(log: Path) -> None:
     assert reader.cuboids(0) is None
     assert reader.semantics(0) is None
     assert reader.missing_frames() == {}
+
+
+def test_gps(log: Path) -> None:
+    reader = PandaSetLog(log)
+    gps = reader.gps()
+    assert gps is not None
+    np.testing.assert_array_equal(gps, [[37.7 + 1e-6 * frame, -122.4] for frame in range(FRAMES)])
+    gps[:] = 0
+    assert reader.gps()[0, 1] == -122.4
+    assert log / "meta/gps.json" in reader.input_files()
+    for lost in (log / "meta/gps.json", log / "meta"):
+        lost.rmdir() if lost.is_dir() else lost.unlink()
+        assert PandaSetLog(log).gps() is None
+        assert PandaSetLog(log).input_files() == tuple(f for f in reader.input_files() if f.name != "gps.json")
 
 
 def test_a_frame_without_objects_has_no_boxes(log: Path) -> None:
@@ -289,7 +316,7 @@ def empty(path: Path) -> None:
 
 
 SWEEP, BOXES, LABELS = "lidar/01.pkl.gz", "annotations/cuboids/01.pkl.gz", "annotations/semseg/01.pkl.gz"
-STAMPS, POSES, FRONT = "lidar/timestamps.json", "lidar/poses.json", "camera/front_camera"
+STAMPS, POSES, FRONT, GPS = "lidar/timestamps.json", "lidar/poses.json", "camera/front_camera", "meta/gps.json"
 BAD: list[tuple[str, Callable[[Path], object], str, int | None]] = [
     *[(file, cut, "truncated", 1) for file in (SWEEP, BOXES, LABELS)],
     *[(file, empty, "empty", 1) for file in (SWEEP, BOXES, LABELS)],
@@ -332,7 +359,7 @@ BAD: list[tuple[str, Callable[[Path], object], str, int | None]] = [
     (BOXES, table(lambda t: t.drop(columns="cuboids.sensor_id")), "0 columns are named", 1),
     *[
         (file, damage, reason, None)
-        for file in (STAMPS, POSES, f"{FRONT}/timestamps.json", f"{FRONT}/poses.json", f"{FRONT}/intrinsics.json")
+        for file in (STAMPS, POSES, GPS, f"{FRONT}/timestamps.json", f"{FRONT}/poses.json", f"{FRONT}/intrinsics.json")
         for damage, reason in (
             (cut, "is not valid JSON"),
             (empty, "is not valid JSON"),
@@ -342,14 +369,27 @@ BAD: list[tuple[str, Callable[[Path], object], str, int | None]] = [
             (Path.unlink, "the file is missing"),
             (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
         )
+        if not (file == GPS and damage is Path.unlink)
+    ],
+    *[
+        (GPS, edit_json(change), reason, 1)
+        for change, reason in (
+            (lambda v: [v[0], {**v[1], "lat": float("nan")}, v[2]], "lat is not finite"),
+            (lambda v: [v[0], {**v[1], "long": float("-inf")}, v[2]], "long is not finite"),
+            (lambda v: [v[0], {**v[1], "lat": -90.5}, v[2]], r"lat is -90\.5 degrees, expected -90 to 90"),
+            (lambda v: [v[0], {**v[1], "long": 181}, v[2]], "long is 181 degrees, expected -180 to 180"),
+            (lambda v: [v[0], {**v[1], "lat": "37.7"}, v[2]], "lat is a str"),
+            (lambda v: [v[0], {"lat": 37.7}, v[2]], "long is missing"),
+            (lambda v: [v[0], [37.7, -122.4], v[2]], "lat is missing"),
+        )
     ],
     *[
         (file, edit_json(lambda values: values[:-1]), "lists 2 frames, lidar/timestamps.json lists 3", None)
-        for file in (POSES, f"{FRONT}/timestamps.json", f"{FRONT}/poses.json")
+        for file in (POSES, GPS, f"{FRONT}/timestamps.json", f"{FRONT}/poses.json")
     ],
     *[
         (file, edit_json(lambda values: values + values[-1:]), "lists 4 frames, lidar/timestamps.json lists 3", None)
-        for file in (POSES, f"{FRONT}/timestamps.json", f"{FRONT}/poses.json")
+        for file in (POSES, GPS, f"{FRONT}/timestamps.json", f"{FRONT}/poses.json")
     ],
     *[
         (file, edit_json(change), reason, frame)
@@ -391,7 +431,7 @@ BAD: list[tuple[str, Callable[[Path], object], str, int | None]] = [
     (f"{FRONT}/01.jpg", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "not an intact JPEG", 1),
     (f"{FRONT}/01.jpg", Path.unlink, "missing", 1),
     *[(file, Path.unlink, "missing", 1) for file in (SWEEP, BOXES, LABELS)],
-    *[(file, lambda path: (path.unlink(), path.mkdir()), "missing", 1) for file in (SWEEP, BOXES, LABELS)],
+    *[(file, lambda path: (path.unlink(), path.mkdir()), "not a regular file", 1) for file in (SWEEP, BOXES, LABELS)],
     ("lidar/03.pkl.gz", lambda path: path.write_bytes(b"x"), "lists only 3 frames", 3),
     ("lidar/1.pkl.gz", lambda path: path.write_bytes(b"x"), "is of the same frame", 1),
     (f"{FRONT}/3.jpg", lambda path: path.write_bytes(b"x"), "lists only 3 frames", 3),

@@ -19,17 +19,22 @@ class LogError(Exception):
     """Bad input in a log: names the log, the frame, the file and the reason, and gives the next step."""
 
     def __init__(self, log_id: str, reason: str, *, frame: int | None = None, file: Path | str | None = None) -> None:
-        self.log_id, self.reason, self.frame, self.file = log_id, reason, frame, file
-        where = f"log {log_id}"
+        self.log_id, self.reason, self.frame, self.file = _printable(log_id), _printable(reason), frame, file
+        where = f"log {self.log_id}"
         if frame is not None:
             where += f", frame {frame}"
         if file is not None:
-            where += f", {file}"
-        super().__init__(f"{where}: {reason}")
+            where += f", {_printable(str(file))}"
+        super().__init__(f"{where}: {self.reason}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Default pickling would lose the keywords; Dask sends errors between processes.
         return _rebuild_log_error, (self.log_id, self.reason, self.frame, self.file)
+
+
+def _printable(text: str) -> str:
+    """Text that every terminal and every JSON file takes: names and columns of a damaged log can hold anything."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _rebuild_log_error(log_id: str, reason: str, frame: int | None, file: Path | str | None) -> LogError:
@@ -124,6 +129,10 @@ class LogReader(Protocol):
 
     def camera(self, camera: str, frame: int) -> CameraFrame:
         """One camera's image, pose and stamp."""
+        ...
+
+    def gps(self) -> NDArray[np.float64] | None:
+        """[F, 2] latitude and longitude of the ego in degrees (WGS84), one row a frame; None when the log has none."""
         ...
 
     def input_files(self) -> tuple[Path, ...]:

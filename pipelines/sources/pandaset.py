@@ -18,12 +18,16 @@ from numpy.typing import NDArray
 
 from pipelines.clip_index import LOG_ID
 from pipelines.sources.base import CameraFrame, Cuboids, LogError, Sweep
-from pipelines.sources.pandaset_json import read_intrinsics, read_poses, read_stamps
+from pipelines.sources.files import list_folder, subfolder, unreadable
+from pipelines.sources.pandaset_image import PandaSetImage
+from pipelines.sources.pandaset_json import MAX_POSITION_M, read_gps, read_intrinsics, read_poses, read_stamps
 from pipelines.sources.pandaset_layout import (
     CAMERA,
     CUBOIDS,
+    GPS,
     IMAGE_NAME,
     LIDAR,
+    META,
     SEMSEG,
     TABLE_NAME,
     camera_names,
@@ -32,7 +36,10 @@ from pipelines.sources.pandaset_layout import (
 )
 from pipelines.sources.pandaset_table import Table
 
-_JPEG_END = b"\xff\xd9"
+_MAX_SIZE_M = 1000.0
+"""Bound of a cuboid's side."""
+_MAX_YAW = 4 * np.pi
+"""Bound of a cuboid's yaw, rad; what is beyond is in degrees."""
 _MAX_LAG_S = 10.0
 """A time further than this from its sweep's stamp is in another unit or of another log."""
 
@@ -58,15 +65,22 @@ class PandaSetLog:
         """Open a log.
 
         Args:
-            root: the log's folder; its name is the log id.
+            root: the log's folder; its name is the log id. A path or, for a log behind a URL, a
+                `universal_pathlib.UPath`.
 
         Raises:
             LogError: the folder is no log, or a JSON file is missing, damaged or of another length.
         """
-        self._root = Path(root)
-        self._id = self._root.absolute().name
+        self._root = root
+        self._id = root.absolute().name
+        try:
+            self._open()
+        except OSError as error:
+            raise unreadable(self._id, error, root) from error
+
+    def _open(self) -> None:
         if not self._root.is_dir():
-            raise LogError(self._id, "there is no such folder", file=self._root)
+            raise LogError(self._id, "there is no such folder; check the name, or where a link leads", file=self._root)
         if not LOG_ID.fullmatch(self._id):
             reason = "the folder's name becomes part of clip ids: rename it to letters, digits, - and _"
             raise LogError(self._id, reason, file=self._root)
@@ -74,10 +88,12 @@ class PandaSetLog:
         self._epoch = float(stamps[0])
         self._times = stamps - self._epoch
         self._ego2world = read_poses(self._id, self._root / LIDAR / "poses.json", len(stamps))
-        self._sweeps = self._list(LIDAR)
-        self._cuboids = self._list(CUBOIDS) if (self._root / CUBOIDS).is_dir() else None
-        self._semseg = self._list(SEMSEG) if (self._root / SEMSEG).is_dir() else None
-        self._cameras = {name: self._open_camera(name) for name in camera_names(self._id, self._root / CAMERA)}
+        self._sweeps = frame_files(self._id, self._root / LIDAR, TABLE_NAME, self.num_frames)
+        self._cuboids, self._semseg = self._annotations(CUBOIDS), self._annotations(SEMSEG)
+        names = camera_names(self._id, subfolder(self._id, self._root, CAMERA))
+        self._cameras = {name: self._open_camera(name) for name in names}
+        self._gps_file = self._find_gps()
+        self._gps = None if self._gps_file is None else read_gps(self._id, self._gps_file, self.num_frames)
 
     @property
     def log_id(self) -> str:
@@ -101,9 +117,8 @@ class PandaSetLog:
 
     def missing_frames(self) -> dict[int, str]:
         """Frames without their sweep, an image or, where the log has them, cuboids or labels; with the reason."""
-        needed = {f"{LIDAR}/{{:02d}}.pkl.gz": self._sweeps}
-        needed |= {f"{CUBOIDS}/{{:02d}}.pkl.gz": self._cuboids} if self._cuboids is not None else {}
-        needed |= {f"{SEMSEG}/{{:02d}}.pkl.gz": self._semseg} if self._semseg is not None else {}
+        tables = {LIDAR: self._sweeps, CUBOIDS: self._cuboids, SEMSEG: self._semseg}
+        needed = {f"{name}/{{:02d}}.pkl.gz": files for name, files in tables.items() if files is not None}
         needed |= {f"{CAMERA}/{name}/{{:02d}}.jpg": camera.images for name, camera in self._cameras.items()}
         missing = {}
         for frame in range(self.num_frames):
@@ -128,7 +143,7 @@ class PandaSetLog:
         """
         table = self._read(LIDAR, self._sweeps, frame)
         if not len(table):
-            raise table.error("the sweep holds no points; fetch it again")
+            raise table.error("the sweep holds no points")
         # The epoch goes first: what is left is small, and exact.
         times = table.floats("t") - self._epoch
         if (dtype := table.data["t"].dtype) != np.float64:
@@ -138,7 +153,7 @@ class PandaSetLog:
             frame=frame,
             time=float(self._times[frame]),
             ego2world=self._ego2world[frame].copy(),
-            points=table.floats("x", "y", "z"),
+            points=table.floats("x", "y", "z", low=-MAX_POSITION_M, high=MAX_POSITION_M, kinds="f"),
             intensity=table.floats("i", low=0, high=255),
             times=times,
             sensor=table.integers("d", 0, 1).astype(np.uint8),
@@ -158,16 +173,16 @@ class PandaSetLog:
         if len(set(track)) < len(track):
             twice = sorted({uuid for uuid in track if track.count(uuid) > 1})
             raise table.error(f"track {twice[0]} stands more than once")
-        size = table.floats("dimensions.x", "dimensions.y", "dimensions.z")
+        size = table.floats("dimensions.x", "dimensions.y", "dimensions.z", high=_MAX_SIZE_M)
         if len(flat := np.flatnonzero((size <= 0).any(axis=1))):
             raise table.error(f"cuboid {track[flat[0]]} has size {size[flat[0]].tolist()}, expected more than 0 m")
         return Cuboids(
             frame=frame,
             track=track,
             label=table.texts("label"),
-            position=table.floats("position.x", "position.y", "position.z"),
+            position=table.floats("position.x", "position.y", "position.z", low=-MAX_POSITION_M, high=MAX_POSITION_M),
             size=size,
-            yaw=table.floats("yaw"),
+            yaw=table.floats("yaw", low=-_MAX_YAW, high=_MAX_YAW),
             stationary=table.flags("stationary"),
             sensor=table.integers("cuboids.sensor_id", -1, 1).astype(np.int8),
         )
@@ -186,20 +201,24 @@ class PandaSetLog:
         table = self._read(SEMSEG, self._semseg, frame)
         points = len(self._read(LIDAR, self._sweeps, frame))
         if len(table) != points:
-            raise table.error(f"labels {len(table)} points, the sweep has {points}; fetch both files again")
+            raise table.error(f"labels {len(table)} points, the sweep has {points}")
         return table.integers("class", 0, 255).astype(np.uint8)
 
-    def camera(self, camera: str, frame: int) -> CameraFrame:
-        """One image's path, stamp, pose and intrinsics; the image is not read.
+    def camera(self, camera: str, frame: int) -> PandaSetImage:
+        """One image's path, stamp, pose and intrinsics; the image is read, and checked, by its method ``jpeg``.
 
         Raises:
             LogError: the log does not have that camera or frame, or the image is missing.
         """
         self._check(frame)
         if camera not in self._cameras:
-            raise LogError(self._id, f"there is no camera {camera!r}, the log has {', '.join(self.cameras) or 'none'}")
+            reason = (
+                f"there is no camera {camera!r}, the log has {', '.join(self.cameras) or 'none'}; take one of these"
+            )
+            raise LogError(self._id, reason, file=self._root / CAMERA)
         held = self._cameras[camera]
-        return CameraFrame(
+        return PandaSetImage(
+            log_id=self._id,
             frame=frame,
             camera=camera,
             time=float(held.times[frame]),
@@ -209,23 +228,17 @@ class PandaSetLog:
         )
 
     def image_size(self, image: CameraFrame) -> tuple[int, int]:
-        """(width, height) in pixels, from the JPEG's header; also checks that the file is not cut off.
+        """(width, height) in pixels, from the JPEG's header.
 
         Raises:
-            LogError: the image cannot be read, is no JPEG, or is truncated.
+            LogError: as `PandaSetImage.jpeg`.
         """
-        try:
-            data = image.jpeg()
-            height, width = simplejpeg.decode_jpeg_header(data)[:2]
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror}; fetch it again"
-            raise LogError(self._id, reason, frame=image.frame, file=image.path) from error
-        except ValueError as error:
-            reason = f"is not an intact JPEG ({error}); fetch it again"
-            raise LogError(self._id, reason, frame=image.frame, file=image.path) from error
-        if not data.rstrip(b"\0").endswith(_JPEG_END):
-            raise LogError(self._id, "the JPEG is truncated; fetch it again", frame=image.frame, file=image.path)
+        height, width = simplejpeg.decode_jpeg_header(image.jpeg())[:2]
         return int(width), int(height)
+
+    def gps(self) -> NDArray[np.float64] | None:
+        """[F, 2] latitude and longitude in degrees (WGS84), one row a frame; None without ``meta/gps.json``."""
+        return None if self._gps is None else self._gps.copy()
 
     def input_files(self) -> tuple[Path, ...]:
         """Every file this reader may open, sorted."""
@@ -236,6 +249,8 @@ class PandaSetLog:
         yield self._root / LIDAR / "poses.json"
         for files in (self._sweeps, self._cuboids, self._semseg):
             yield from (files or {}).values()
+        if self._gps_file is not None:
+            yield self._gps_file
         for name, camera in self._cameras.items():
             for file in ("intrinsics.json", "poses.json", "timestamps.json"):
                 yield self._root / CAMERA / name / file
@@ -243,6 +258,8 @@ class PandaSetLog:
 
     def _open_camera(self, name: str) -> _Camera:
         folder = self._root / CAMERA / name
+        # Listed first: a remote file system then knows the folder's files.
+        images = frame_files(self._id, folder, IMAGE_NAME, self.num_frames)
         stamps = read_stamps(self._id, folder / "timestamps.json", self.num_frames)
         times = stamps - self._epoch
         for frame in range(self.num_frames):
@@ -251,11 +268,17 @@ class PandaSetLog:
             K=read_intrinsics(self._id, folder / "intrinsics.json"),
             times=times,
             cam2world=read_poses(self._id, folder / "poses.json", self.num_frames),
-            images=frame_files(self._id, folder, IMAGE_NAME, self.num_frames),
+            images=images,
         )
 
-    def _list(self, folder: str) -> dict[int, Path]:
-        return frame_files(self._id, self._root / folder, TABLE_NAME, self.num_frames)
+    def _find_gps(self) -> Path | None:
+        meta = subfolder(self._id, self._root, META)
+        entries = list_folder(self._id, meta) if meta is not None else []
+        return next((path for path in entries if path.name == GPS), None)
+
+    def _annotations(self, name: str) -> dict[int, Path] | None:
+        folder = subfolder(self._id, self._root, name)
+        return None if folder is None else frame_files(self._id, folder, TABLE_NAME, self.num_frames)
 
     def _read(self, folder: str, files: dict[int, Path], frame: int) -> Table:
         self._check(frame)
@@ -276,6 +299,7 @@ class PandaSetLog:
         lag = float(np.abs(times - self._times[frame]).max())
         if lag > _MAX_LAG_S:
             reason = f"times are up to {lag:.4g} s from the sweep's stamp, expected at most {_MAX_LAG_S:g} s"
+            reason += "; fetch the file again"
             raise LogError(self._id, reason, frame=frame, file=path)
 
 
@@ -289,12 +313,15 @@ def open_logs(root: Path, only: Sequence[str] | None = None) -> tuple[Path, ...]
     Raises:
         ValueError: `root` is no folder, is itself a log, holds no logs, or a log of `only` is not there.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root} is not a folder; give the one that holds the logs 001, 002, ...")
-    if is_log(root):
+    try:
+        if not root.is_dir():
+            raise ValueError(f"{root} is not a folder; give the one that holds the logs 001, 002, ...")
+        entries = sorted(root.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise ValueError(f"{root} cannot be listed: {error.strerror or error}; make it readable") from error
+    if {LIDAR, CAMERA} & {path.name for path in entries}:
         raise ValueError(f"{root} is itself a log; give the folder that holds it: {root.absolute().parent}")
-    logs = {path.name: path for path in sorted(root.iterdir()) if is_log(path)}
+    logs = {path.name: path for path in entries if is_log(path)}
     if not logs:
         raise ValueError(f"{root} holds no logs: no folder in it has a folder {LIDAR!r} or {CAMERA!r}")
     if only is None:

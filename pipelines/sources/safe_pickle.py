@@ -35,10 +35,10 @@ _OPCODES = frozenset(
 )
 
 
-def load_dataframe(path: Path, *, max_bytes: int = MAX_BYTES) -> pd.DataFrame:
+def load_dataframe(path: Path, *, max_bytes: int | None = None) -> pd.DataFrame:
     """Read a pickled data frame, gzip or plain (told apart by content), equal to ``pd.read_pickle``.
 
-    Columns may be read-only views. `DataFrame.attrs` are not read.
+    Columns may be read-only views. `DataFrame.attrs` are not read. `max_bytes` is `MAX_BYTES` where it is not given.
 
     Raises:
         PickleRefusedError: truncated, damaged, larger than `max_bytes` when unpacked, or not a data frame of
@@ -46,7 +46,7 @@ def load_dataframe(path: Path, *, max_bytes: int = MAX_BYTES) -> pd.DataFrame:
         OSError: the file cannot be read.
     """
     try:
-        return loads(_unpack(path, max_bytes))
+        return loads(_unpack(path, MAX_BYTES if max_bytes is None else max_bytes))
     except PickleRefusedError as error:
         raise PickleRefusedError(error.reason, path) from error
 
