@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from pipelines.projection import project
-from pipelines.sources.base import CameraFrame, Sweep
-from pipelines.visibility import visible_points
+from pipelines.visibility import Sighting
+
+_PLACE_BITS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,25 +23,46 @@ class SparseDepth:
     visible: NDArray[np.bool_]  # [D] the camera sees that return (see pipelines.visibility)
 
 
-def sparse_depth(sweep: Sweep, camera_frame: CameraFrame, width: int, height: int) -> SparseDepth:
+def sparse_depth(sighting: Sighting) -> SparseDepth:
     """Z-buffered LiDAR depth at a camera's pixels.
 
     Each pixel keeps its nearest return, of equally near ones the first in the sweep. Returns that the LiDAR saw
     over something which hides them from the camera are kept and marked not visible.
 
     Args:
-        sweep: points of all LiDARs, world.
-        camera_frame: the camera and its pose at its own time.
-        width: image width in pixels.
-        height: image height in pixels.
+        sighting: the sweep as the camera sees it.
     """
-    projection = project(sweep.points, camera_frame.cam2world, camera_frame.K, width, height)
-    visible = visible_points(projection, camera_frame.K, width, height)
-    rows = np.flatnonzero(projection.inside)
-    column, row = np.floor(projection.uv[rows]).astype(np.int64).T
-    pixel, depth = row * width + column, projection.depth[rows]
-    order = np.lexsort((depth, pixel))
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = np.diff(pixel[order]) > 0
-    keep = order[first]
-    return SparseDepth(pixel[keep].astype(np.int32), depth[keep], rows[keep], visible[rows[keep]])
+    seen = sighting.projection
+    # Pixel and place in one number: a plain sort brings the returns of a pixel together.
+    keys = np.sort(_keys(seen.uv, sighting.width))
+    pixel, place = _nearest_in_pixels(keys, seen.depth)
+    return SparseDepth(pixel, seen.depth[place], seen.rows[place], sighting.visible[place])
+
+
+@njit(cache=True, nogil=True)
+def _keys(
+    uv: NDArray[np.float64],  # [Q, 2]
+    width: int,
+) -> NDArray[np.int64]:
+    keys = np.empty(len(uv), dtype=np.int64)
+    for i in range(len(uv)):
+        keys[i] = (int(uv[i, 1]) * width + int(uv[i, 0])) << _PLACE_BITS | i
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def _nearest_in_pixels(
+    keys: NDArray[np.int64],  # [Q] ascending
+    depth: NDArray[np.float64],  # [Q]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Pixels with a return, and the place of the nearest (of equally near ones the first) in each."""
+    pixel, place = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.int64)
+    count = 0
+    for key in keys:
+        at, i = key >> _PLACE_BITS, key & ((1 << _PLACE_BITS) - 1)
+        if count == 0 or pixel[count - 1] != at:
+            pixel[count], place[count] = at, i
+            count += 1
+        elif depth[i] < depth[place[count - 1]]:
+            place[count - 1] = i
+    return pixel[:count].copy(), place[:count].copy()

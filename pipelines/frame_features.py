@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
+from pipelines.annotation_times import annotation_times
 from pipelines.depth_map import sparse_depth
-from pipelines.lift import colour_points, knn_scale
-from pipelines.moving_mask import annotation_times, moving_mask
-from pipelines.projection import project
-from pipelines.scene_flow import flow_ground_truth, moving_boxes
-from pipelines.sources.base import CameraFrame, Cuboids, LogError, LogReader, Sweep
+from pipelines.images import EncodedImage, ImageDecoder
+from pipelines.knn import knn_scale
+from pipelines.lift import colour_points
+from pipelines.moving_mask import moving_mask
+from pipelines.scene_flow import SceneFlow, flow_ground_truth, moving_boxes
+from pipelines.sources.base import Cuboids, LogError, LogReader, Sweep
+from pipelines.visibility import Sighting, see
 from store_schema.codec import mask_runs
 from store_schema.frame_store import FrameArrays, StoredFrame
+from store_schema.units import DEPTH, SCALE
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Raised whenever this code would write other values for the same input, so that stored frames are made again."""
+MIN_SCALE_M = 1e-3
+"""A step of the scale's grid: a Gaussian needs some extent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,50 +51,94 @@ def check_cameras(reader: LogReader, config: FeatureConfig) -> None:
     """
     absent = [name for name in config.view_cameras if name not in reader.cameras]
     if absent:
-        raise LogError(reader.log_id, f"has no camera {absent}; it has {list(reader.cameras)}")
+        raise LogError(
+            reader.log_id, f"has no camera {absent}: choose --camera among {list(reader.cameras)}, or --logs"
+        )
 
 
 def compute_frame(reader: LogReader, frame: int, config: FeatureConfig) -> StoredFrame:
-    """Features of one frame.
+    """Features of one frame; for several frames of a log one `FrameComputer` saves work.
 
     Raises:
         LogError: bad input, naming log, frame, file and reason.
     """
-    check_cameras(reader, config)
-    sweep = reader.sweep(frame)
-    cuboids = reader.cuboids(frame)
-    following = _cuboids_at(reader, frame + 1)
-    neighbour = _neighbour(reader, cuboids, following)
-    cameras = [reader.camera(name, frame) for name in reader.cameras]
-    images = [_decode(reader.log_id, camera) for camera in cameras]
-    colours = colour_points(sweep, cameras, images)
-    views = [cameras[reader.cameras.index(name)] for name in config.view_cameras]
-    sizes = [images[reader.cameras.index(name)].shape[:2] for name in config.view_cameras]
-    flow = flow_ground_truth(sweep, cuboids, following) if cuboids is not None else None
-    count = len(sweep.points)
-    depth_view, depth_pixel, depth = _depths(sweep, views, sizes)
-    runs = _moving_runs(sweep, views, sizes, cuboids, neighbour)
-    arrays = FrameArrays(
-        points=sweep.points,
-        times=sweep.times,
-        intensity=np.clip(np.rint(sweep.intensity), 0, 255).astype(np.uint8),
-        sensor=sweep.sensor,
-        scale=knn_scale(sweep.points, config.neighbours).astype(np.float32),
-        rgb=colours.rgb,
-        camera=colours.camera,
-        in_view=_in_view(sweep, views, sizes),
-        flow=(np.zeros((count, 3)) if flow is None else flow.flow).astype(np.float32),
-        flow_class=np.zeros(count, np.uint8) if flow is None else flow.flow_class,
-        bucket=np.zeros(count, np.uint8) if flow is None else flow.bucket,
-        depth_view=depth_view,
-        depth_pixel=depth_pixel,
-        depth=depth,
-        moving_view=runs[0],
-        moving_start=runs[1],
-        moving_length=runs[2],
-        **_box_arrays(cuboids, neighbour),
-    )
-    return StoredFrame(frame=frame, arrays=arrays, attributes=_attributes(sweep, views, sizes, cuboids))
+    return FrameComputer(reader, config).compute(frame)
+
+
+class FrameComputer:
+    """Computes the features of a log's frames and holds what consecutive frames share.
+
+    That is two frames' cuboids, and the memory that images are decoded into. Not for two threads at once.
+    """
+
+    def __init__(self, reader: LogReader, config: FeatureConfig) -> None:
+        """Prepare for a log; no frame is read yet.
+
+        Raises:
+            LogError: the log lacks a view camera.
+        """
+        check_cameras(reader, config)
+        self._reader, self._config = reader, config
+        self._missing = frozenset(reader.missing_frames())
+        self._held: dict[int, Cuboids | None] = {}
+        self._decoder = ImageDecoder()
+
+    def compute(self, frame: int) -> StoredFrame:
+        """Features of one frame, the same whatever frames were computed before.
+
+        Raises:
+            LogError: bad input, naming log, frame, file and reason.
+        """
+        reader, config = self._reader, self._config
+        sweep = reader.sweep(frame)
+        cuboids = self._cuboids(frame)
+        following = self._cuboids_at(frame + 1)
+        neighbour = self._neighbour(cuboids, following)
+        images = [EncodedImage.read(reader.log_id, reader.camera(name, frame)) for name in reader.cameras]
+        sightings = [see(sweep, image.camera, image.width, image.height) for image in images]
+        colours = colour_points(sweep, sightings, map(self._decoder.decode, images))
+        views = [sightings[reader.cameras.index(name)] for name in config.view_cameras]
+        flow = _flow(sweep, cuboids, following)
+        moving_view, moving_start, moving_length = _moving_runs(sweep, views, cuboids, neighbour, flow.cuboid)
+        depth_view, depth_pixel, depth = _depths(views)
+        arrays = FrameArrays(
+            points=sweep.points,
+            times=sweep.times,
+            intensity=np.clip(np.rint(sweep.intensity), 0, 255).astype(np.uint8),
+            sensor=sweep.sensor,
+            scale=_scale(sweep, config.neighbours),
+            rgb=colours.rgb,
+            camera=colours.camera,
+            in_view=_in_view(len(sweep.points), views),
+            flow=flow.flow,
+            flow_class=flow.flow_class,
+            bucket=flow.bucket,
+            depth_view=depth_view,
+            depth_pixel=depth_pixel,
+            depth=depth,
+            moving_view=moving_view,
+            moving_start=moving_start,
+            moving_length=moving_length,
+            **_box_arrays(cuboids, neighbour),
+        )
+        return StoredFrame(frame=frame, arrays=arrays, attributes=_attributes(sweep, views, cuboids))
+
+    def _cuboids(self, frame: int) -> Cuboids | None:
+        if frame not in self._held:
+            self._held[frame] = self._reader.cuboids(frame)
+            self._held = {other: self._held[other] for other in (frame - 1, frame) if other in self._held}
+        return self._held[frame]
+
+    def _cuboids_at(self, frame: int) -> Cuboids | None:
+        """Cuboids of a frame, None outside the log and where the frame is missing."""
+        usable = 0 <= frame < self._reader.num_frames and frame not in self._missing
+        return self._cuboids(frame) if usable else None
+
+    def _neighbour(self, cuboids: Cuboids | None, following: Cuboids | None) -> _Neighbour | None:
+        if cuboids is None:
+            return None
+        other = following or self._cuboids_at(cuboids.frame - 1)
+        return None if other is None else _Neighbour(other, self._reader.sweep_time(other.frame))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,64 +149,64 @@ class _Neighbour:
     time: float  # s, its sweep's stamp
 
 
-def _cuboids_at(reader: LogReader, frame: int) -> Cuboids | None:
-    """Cuboids of a frame, None outside the log and where the frame is missing."""
-    usable = 0 <= frame < reader.num_frames and frame not in reader.missing_frames()
-    return reader.cuboids(frame) if usable else None
+def _flow(sweep: Sweep, cuboids: Cuboids | None, following: Cuboids | None) -> SceneFlow:
+    """Scene flow; all IGNORED in a log without cuboids."""
+    if cuboids is not None:
+        return flow_ground_truth(sweep, cuboids, following)
+    count = len(sweep.points)
+    nothing = np.zeros(count, np.uint8)
+    return SceneFlow(np.zeros((count, 3)), nothing, nothing, np.full(count, -1, np.int32))
 
 
-def _neighbour(reader: LogReader, cuboids: Cuboids | None, following: Cuboids | None) -> _Neighbour | None:
-    if cuboids is None:
-        return None
-    other = following or _cuboids_at(reader, cuboids.frame - 1)
-    return None if other is None else _Neighbour(other, reader.sweep_time(other.frame))
+def _scale(sweep: Sweep, neighbours: int) -> NDArray[np.uint16]:
+    """Scale of each point on its grid, [P]."""
+    scale = np.maximum(knn_scale(sweep.points, neighbours), MIN_SCALE_M)
+    return SCALE.encode(scale).astype(np.uint16, copy=False)
 
 
-def _decode(log_id: str, camera: CameraFrame) -> NDArray[np.uint8]:
-    try:
-        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(camera.jpeg(), colorspace="RGB")
-    except (ValueError, OSError) as error:
-        raise LogError(log_id, f"not a readable JPEG: {error}", frame=camera.frame, file=camera.path) from error
-    return image
-
-
-def _in_view(sweep: Sweep, views: Sequence[CameraFrame], sizes: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    seen = np.zeros(len(sweep.points), bool)
-    for view, (height, width) in zip(views, sizes, strict=True):
-        seen |= project(sweep.points, view.cam2world, view.K, width, height).inside
+def _in_view(count: int, views: Sequence[Sighting]) -> NDArray[np.bool_]:
+    seen = np.zeros(count, bool)
+    for view in views:
+        seen[view.projection.rows] = True
     return seen
 
 
-def _depths(
-    sweep: Sweep, views: Sequence[CameraFrame], sizes: Sequence[tuple[int, int]]
-) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.float32]]:
-    """Visible LiDAR depth of every view, concatenated: view index, pixel, metres."""
+def _depths(views: Sequence[Sighting]) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.uint32]]:
+    """Visible LiDAR depth of every view, concatenated: view index, pixel, depth on its grid."""
     index, pixels, depths = [], [], []
-    for number, (view, (height, width)) in enumerate(zip(views, sizes, strict=True)):
-        samples = sparse_depth(sweep, view, width, height)
+    for number, view in enumerate(views):
+        samples = sparse_depth(view)
         keep = samples.visible
         index.append(np.full(int(keep.sum()), number, np.int16))
-        pixels.append(samples.pixel[keep].astype(np.int32))
-        depths.append(samples.depth[keep].astype(np.float32))
-    return np.concatenate(index), np.concatenate(pixels), np.concatenate(depths)
+        pixels.append(samples.pixel[keep])
+        depths.append(samples.depth[keep])
+    depth = DEPTH.encode(np.concatenate(depths)).astype(np.uint32, copy=False)
+    return np.concatenate(index), np.concatenate(pixels), depth
 
 
 def _moving_runs(
     sweep: Sweep,
-    views: Sequence[CameraFrame],
-    sizes: Sequence[tuple[int, int]],
+    views: Sequence[Sighting],
     cuboids: Cuboids | None,
     neighbour: _Neighbour | None,
+    cuboid: NDArray[np.int32],  # [P] row of the box each point lies in
 ) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int32]]:
     """Moving-object masks of every view as runs: view index, start, length."""
     index: list[NDArray[np.int16]] = [np.zeros(0, np.int16)]
     starts: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
     lengths: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
     if cuboids is not None and neighbour is not None:
-        true_at = annotation_times(sweep, cuboids)
-        for number, (view, (height, width)) in enumerate(zip(views, sizes, strict=True)):
+        true_at = annotation_times(sweep, cuboids, cuboid)
+        for number, view in enumerate(views):
             mask = moving_mask(
-                view, width, height, cuboids, neighbour.cuboids, sweep.time, neighbour.time, box_times=true_at
+                view.camera,
+                view.width,
+                view.height,
+                cuboids,
+                neighbour.cuboids,
+                sweep.time,
+                neighbour.time,
+                box_times=true_at,
             )
             start, length = mask_runs(mask)
             index.append(np.full(len(start), number, np.int16))
@@ -186,22 +235,20 @@ def _box_arrays(cuboids: Cuboids | None, neighbour: _Neighbour | None) -> dict[s
     }
 
 
-def _attributes(
-    sweep: Sweep, views: Sequence[CameraFrame], sizes: Sequence[tuple[int, int]], cuboids: Cuboids | None
-) -> dict[str, object]:
+def _attributes(sweep: Sweep, views: Sequence[Sighting], cuboids: Cuboids | None) -> dict[str, object]:
     return {
         "time": sweep.time,
         "ego2world": sweep.ego2world.tolist(),
         "views": [
             {
-                "camera": view.camera,
-                "time": view.time,
-                "cam2world": view.cam2world.tolist(),
-                "K": view.K.tolist(),
-                "width": width,
-                "height": height,
+                "camera": view.camera.camera,
+                "time": view.camera.time,
+                "cam2world": view.camera.cam2world.tolist(),
+                "K": view.camera.K.tolist(),
+                "width": view.width,
+                "height": view.height,
             }
-            for view, (height, width) in zip(views, sizes, strict=True)
+            for view in views
         ],
         "has_cuboids": cuboids is not None,
         "track": [] if cuboids is None else list(cuboids.track),

@@ -1,21 +1,19 @@
-"""Lift LiDAR returns to Gaussians: a scale from their neighbours, a colour from a camera that sees them.
+"""Colour lifted LiDAR returns from a camera that sees them.
 
-Paper section 3.1 (lifting): the scale is the mean distance to the 3 nearest neighbours, the colour that of the
-pixel the point projects to.
+Paper section 3.1 (lifting): a point's colour is that of the pixel it projects to. Its scale is in `pipelines.knn`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from pipelines.projection import project
-from pipelines.sources.base import CameraFrame, Sweep
-from pipelines.visibility import visible_points
+from pipelines.sources.base import Sweep
+from pipelines.visibility import Sighting
 
 GREY = 127
 """Value of the three channels of a point that no camera sees."""
@@ -29,36 +27,7 @@ class Colours:
     camera: NDArray[np.int8]  # [P] index of the camera the colour is from, -1 none
 
 
-def knn_scale(points: NDArray[np.float64], k: int = 3) -> NDArray[np.float64]:
-    """Mean distance of each point to its k nearest neighbours of the same sweep.
-
-    Neighbours are other positions: returns that share a position to the last bit count as one, so that no scale
-    is 0.
-
-    Args:
-        points: [P, 3] m.
-        k: number of neighbours.
-
-    Returns:
-        [P] m.
-
-    Raises:
-        ValueError: a point is not finite, or there are fewer than k + 1 different positions.
-    """
-    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
-        raise ValueError(f"points must be finite and of shape [P, 3], got shape {list(points.shape)}")
-    if k < 1 or len(points) <= k:
-        raise ValueError(f"the {k} nearest neighbours need at least {k + 1} points (k >= 1), got {len(points)}")
-    distance = _sorted_distances(points, k)
-    if (distance[:, 1] > 0).all():
-        return _mean(distance[:, 1:])
-    positions, inverse = np.unique(points, axis=0, return_inverse=True)
-    if len(positions) <= k:
-        raise ValueError(f"the {k} nearest neighbours need {k + 1} different positions, got {len(positions)}")
-    return _mean(_sorted_distances(positions, k)[:, 1:])[inverse.reshape(-1)]
-
-
-def colour_points(sweep: Sweep, frames: Sequence[CameraFrame], images: Sequence[NDArray[np.uint8]]) -> Colours:
+def colour_points(sweep: Sweep, sightings: Sequence[Sighting], images: Iterable[NDArray[np.uint8]]) -> Colours:
     """Colour the points of a sweep from the cameras that see them.
 
     A camera sees a point that projects into its image and is not behind nearer returns (`pipelines.visibility`).
@@ -70,46 +39,50 @@ def colour_points(sweep: Sweep, frames: Sequence[CameraFrame], images: Sequence[
 
     Args:
         sweep: P points.
-        frames: cameras of the same frame.
-        images: [H, W, 3] uint8 a camera, in the same order.
+        sightings: the sweep as each camera of the same frame sees it.
+        images: [H, W, 3] uint8 a camera, in the same order. Each is done with before the next is asked for, so that
+            all can be decoded into one buffer.
 
     Raises:
-        ValueError: not one image a camera, or an image that is no [H, W, 3] uint8.
+        ValueError: not one image a camera, or an image that is no [H, W, 3] uint8 of the size that was projected to.
     """
     count = len(sweep.points)
-    if len(frames) != len(images):
-        raise ValueError(f"{len(frames)} cameras but {len(images)} images")
     rgb = np.full((count, 3), GREY, dtype=np.uint8)
     camera = np.full(count, -1, dtype=np.int8)
-    best_gap, best_border = np.full(count, np.inf), np.full(count, -np.inf)
-    for index, (frame, image) in enumerate(zip(frames, images, strict=True)):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"{frame.camera}: an image is [H, W, 3] uint8, got {list(image.shape)} {image.dtype}")
-        height, width = image.shape[:2]
-        projection = project(sweep.points, frame.cam2world, frame.K, width, height)
-        rows = np.flatnonzero(visible_points(projection, frame.K, width, height))
-        gap = np.abs(sweep.times[rows] - frame.time)
-        u, v = projection.uv[rows].T
-        border = np.minimum(np.minimum(u, width - u) / width, np.minimum(v, height - v) / height)
-        better = (gap < best_gap[rows]) | ((gap == best_gap[rows]) & (border > best_border[rows]))
-        rows, u, v = rows[better], u[better], v[better]
-        best_gap[rows], best_border[rows], camera[rows] = gap[better], border[better], index
-        rgb[rows] = image[np.floor(v).astype(np.int64), np.floor(u).astype(np.int64)]
+    best = np.full((count, 2), np.inf)
+    for index, (sighting, image) in enumerate(zip(sightings, images, strict=True)):
+        shape = (sighting.height, sighting.width, 3)
+        if image.dtype != np.uint8 or image.shape != shape:
+            name = sighting.camera.camera
+            raise ValueError(f"{name}: the image is {list(shape)} uint8, got {list(image.shape)} {image.dtype}")
+        seen = sighting.projection
+        _take_better(
+            seen.rows, seen.uv, sighting.visible, sweep.times, sighting.camera.time, image, index, best, camera, rgb
+        )
     return Colours(rgb, camera)
 
 
-def _sorted_distances(points: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Distances to the k + 1 nearest, itself first, [P, k + 1]."""
-    tree = cKDTree(points, leafsize=16, balanced_tree=False, compact_nodes=True)
-    distance = np.empty((len(points), k + 1))
-    # Asked in the order of the leaves, neighbours find their branch of the tree in the cache.
-    distance[tree.indices] = tree.query(points[tree.indices], k=k + 1, workers=1)[0]
-    return distance
-
-
-def _mean(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = distance[:, 0].copy()
-    for column in distance.T[1:]:
-        total += column
-    mean: NDArray[np.float64] = total / distance.shape[1]
-    return mean
+@njit(cache=True, nogil=True)
+def _take_better(
+    rows: NDArray[np.int64],  # [Q]
+    uv: NDArray[np.float64],  # [Q, 2]
+    visible: NDArray[np.bool_],  # [Q]
+    times: NDArray[np.float64],  # [P] s
+    time: float,  # s, the camera's
+    image: NDArray[np.uint8],  # [H, W, 3]
+    index: int,
+    best: NDArray[np.float64],  # [P, 2] s, and minus the distance from the border: less is better; changed in place
+    camera: NDArray[np.int8],  # [P] changed in place
+    rgb: NDArray[np.uint8],  # [P, 3] changed in place
+) -> None:
+    height, width = image.shape[:2]
+    for i in range(len(rows)):
+        if not visible[i]:
+            continue
+        row, u, v = rows[i], uv[i, 0], uv[i, 1]
+        gap = abs(times[row] - time)
+        border = min(min(u, width - u) / width, min(v, height - v) / height)
+        if gap < best[row, 0] or (gap == best[row, 0] and -border < best[row, 1]):
+            best[row, 0], best[row, 1], camera[row] = gap, -border, index
+            for channel in range(3):
+                rgb[row, channel] = image[int(v), int(u), channel]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from pipelines.projection import invert_rigid, transform_points
-from pipelines.scene_flow import assign_points, box_corners, match_tracks, moving_boxes
-from pipelines.sources.base import CameraFrame, Cuboids, Sweep
+from pipelines.scene_flow import box_corners, match_tracks, moving_boxes
+from pipelines.sources.base import CameraFrame, Cuboids
 
 _NEAR_M = 0.1
 _EDGES = np.array([(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)])  # [12, 2]
@@ -43,7 +44,7 @@ def moving_mask(
         time: stamp of `cuboids`, s.
         time_next: stamp of `cuboids_next`, s.
         sensor: LiDAR whose boxes count.
-        box_times: [M] s, when each box of `cuboids` is true (`annotation_times`); default: all at `time`.
+        box_times: [M] s, when each box of `cuboids` is true (`pipelines.annotation_times`); default: all at `time`.
 
     Returns:
         [height, width] bool.
@@ -70,34 +71,6 @@ def moving_mask(
     return mask
 
 
-def annotation_times(sweep: Sweep, cuboids: Cuboids) -> NDArray[np.float64]:
-    """When each cuboid is true: the middle time of the returns it was drawn around.
-
-    Those are the points in the box of the box's own LiDAR (the spinning one for boxes of both). A box without such
-    points gets the time of that LiDAR's point nearest to its centre on the ground plane, and the sweep's stamp
-    where that LiDAR has no point at all.
-
-    Returns:
-        [M] s.
-    """
-    cuboid, _ = assign_points(sweep.points, sweep.sensor, cuboids)
-    lidar = np.maximum(cuboids.sensor, 0)
-    rows = np.flatnonzero(cuboid >= 0)
-    rows = rows[sweep.sensor[rows] == lidar[cuboid[rows]]]
-    rows = rows[np.lexsort((sweep.times[rows], cuboid[rows]))]
-    count = np.bincount(cuboid[rows], minlength=len(lidar))
-    first = np.cumsum(count) - count
-    times = np.full(len(lidar), sweep.time)
-    filled = count > 0
-    times[filled] = sweep.times[rows[(first + count // 2)[filled]]]
-    for box in np.flatnonzero(~filled):
-        own = np.flatnonzero(sweep.sensor == lidar[box])
-        if len(own):
-            x, y = (sweep.points[own, axis] - cuboids.position[box, axis] for axis in (0, 1))
-            times[box] = sweep.times[own[np.argmin(x * x + y * y)]]
-    return times
-
-
 def _visible_part(box: NDArray[np.float64]) -> NDArray[np.float64]:
     """Vertices [V, 3] of the part of a box [8, 3] (camera axes, m) that lies beyond the near plane."""
     start, end = box[_EDGES[:, 0]], box[_EDGES[:, 1]]
@@ -119,14 +92,9 @@ def _fill_outline(mask: NDArray[np.bool_], vertices: NDArray[np.float64], K: NDA
     left, right = max(int(np.ceil(u.min() - 0.5)), 0), min(int(np.floor(u.max() - 0.5)) + 1, width)
     if top >= bottom or left >= right:
         return
-    centre_u, centre_v = np.arange(left, right) + 0.5, np.arange(top, bottom)[:, None] + 0.5
-    inside = np.ones((bottom - top, right - left), dtype=np.bool_)
     hull = _convex_hull(np.stack([u, v], axis=1))
-    if len(hull) < 3:
-        return
-    for (u0, v0), (u1, v1) in zip(hull, np.roll(hull, -1, axis=0), strict=True):
-        inside &= (u1 - u0) * (centre_v - v0) - (v1 - v0) * (centre_u - u0) >= 0
-    mask[top:bottom, left:right] |= inside
+    if len(hull) >= 3:
+        _fill_hull(mask, hull, top, bottom, left, right)
 
 
 def _convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,3 +111,36 @@ def _convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _turn(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> float:
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+
+
+@njit(cache=True, nogil=True)
+def _fill_hull(
+    mask: NDArray[np.bool_],  # [H, W] changed in place
+    hull: NDArray[np.float64],  # [N, 2] pixels
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+) -> None:
+    """Set the pixels of rows top..bottom and columns left..right whose centres lie in the hull."""
+    for row in range(top, bottom):
+        first, end = left, right
+        for n in range(len(hull)):
+            u0, v0 = hull[n]
+            u1, v1 = hull[(n + 1) % len(hull)]
+            # Along a row the sign changes once, rounding included: the ends of the run are found by halving.
+            begins = v1 - v0 <= 0
+            low, high = first, end
+            while low < high:
+                column = (low + high) // 2
+                inside = (u1 - u0) * (row + 0.5 - v0) - (v1 - v0) * (column + 0.5 - u0) >= 0
+                if inside == begins:
+                    high = column
+                else:
+                    low = column + 1
+            if begins:
+                first = low
+            else:
+                end = low
+        for column in range(first, end):
+            mask[row, column] = True

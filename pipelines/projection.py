@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """Points seen from a camera; P rows, in the order of the points."""
+    """The points that fall into a camera's image; Q rows, in the order of the points."""
 
-    uv: NDArray[np.float64]  # [P, 2] pixels, centres at +0.5: column = floor(u); NaN where depth < near
-    depth: NDArray[np.float64]  # [P] m, z-depth, negative behind the camera
-    inside: NDArray[np.bool_]  # [P] in front of the near plane and within the image
+    rows: NDArray[np.int64]  # [Q] rows of the points, ascending
+    uv: NDArray[np.float64]  # [Q, 2] pixels, centres at +0.5: column = floor(u)
+    depth: NDArray[np.float64]  # [Q] m, z-depth, at least the near plane's
 
 
 def transform_points(a2b: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -67,7 +67,7 @@ def project(
     height: int,
     near: float = 0.1,
 ) -> Projection:
-    """Project world points with a pinhole camera.
+    """Project world points with a pinhole camera and keep those in front of the near plane and within the image.
 
     Pixel centres lie at +0.5 (gsplat, COLMAP): ``u = fx x/z + cx`` with K used as it is, the pixel of a point is
     ``floor(u), floor(v)`` and the image spans ``[0, width) x [0, height)``. PandaSet does not say which
@@ -91,8 +91,7 @@ def project(
         raise ValueError(f"K must be a finite upper triangular 3x3 matrix with bottom row (0, 0, 1), got\n{K}")
     if not near > 0:
         raise ValueError(f"near must be positive, got {near}")
-    uv, depth, inside = _project(world2cam, _checked_points(points_world), K, width, height, near)
-    return Projection(uv, depth, inside)
+    return Projection(*_project(world2cam, _checked_points(points_world), K, width, height, near))
 
 
 def _checked_transform(a2b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -127,15 +126,22 @@ def _project(
     width: int,
     height: int,
     near: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    camera = _affine(world2cam, points)
-    uv = np.full((len(points), 2), np.nan)
-    inside = np.zeros(len(points), dtype=np.bool_)
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    rows = np.empty(len(points), dtype=np.int64)
+    uv = np.empty((len(points), 2))
+    depth = np.empty(len(points))
+    count = 0
     for i in range(len(points)):
-        x, y, z = camera[i, 0], camera[i, 1], camera[i, 2]
-        if z >= near:
-            u = (K[0, 0] * x + K[0, 1] * y) / z + K[0, 2]
-            v = K[1, 1] * y / z + K[1, 2]
-            uv[i, 0], uv[i, 1] = u, v
-            inside[i] = 0.0 <= u < width and 0.0 <= v < height
-    return uv, camera[:, 2].copy(), inside
+        p, q, r = points[i, 0], points[i, 1], points[i, 2]
+        z = world2cam[2, 0] * p + world2cam[2, 1] * q + world2cam[2, 2] * r + world2cam[2, 3]
+        if z < near:
+            continue
+        x = world2cam[0, 0] * p + world2cam[0, 1] * q + world2cam[0, 2] * r + world2cam[0, 3]
+        y = world2cam[1, 0] * p + world2cam[1, 1] * q + world2cam[1, 2] * r + world2cam[1, 3]
+        u = (K[0, 0] * x + K[0, 1] * y) / z + K[0, 2]
+        v = K[1, 1] * y / z + K[1, 2]
+        if 0.0 <= u < width and 0.0 <= v < height:
+            rows[count], depth[count] = i, z
+            uv[count, 0], uv[count, 1] = u, v
+            count += 1
+    return rows[:count].copy(), uv[:count].copy(), depth[:count].copy()

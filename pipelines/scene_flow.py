@@ -12,10 +12,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pipelines.point_boxes import assign_points, cos_sin
 from pipelines.sources.base import Cuboids, Sweep
 from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass, bucket_of
-
-_SLAB_M = 1.0  # width of the x slabs that cut down the boxes a point is tested against
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +64,9 @@ def flow_ground_truth(sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | No
     flow_class[(cuboid < 0) & ~other_only] = FlowClass.BACKGROUND_STATIC
     known = np.flatnonzero((cuboid >= 0) & (np.append(row_next, -1)[cuboid] >= 0))
     boxes = cuboid[known]
-    flow[known] = _rigid_flow(sweep.points[known], boxes, row_next[boxes], cuboids, cuboids_next)
-    dynamic = _norm(flow[known]) >= DYNAMIC_THRESHOLD_M
+    moved = _rigid_flow(sweep.points[known], boxes, row_next, cuboids, cuboids_next)
+    flow[known] = moved
+    dynamic = _norm(moved) >= DYNAMIC_THRESHOLD_M
     flow_class[known] = np.where(dynamic, FlowClass.FOREGROUND_DYNAMIC, FlowClass.FOREGROUND_STATIC)
     return SceneFlow(flow, flow_class, bucket, cuboid)
 
@@ -85,38 +85,9 @@ def moving_boxes(cuboids: Cuboids, cuboids_next: Cuboids) -> NDArray[np.bool_]:
     known = np.flatnonzero(row_next >= 0)
     corners = box_corners(cuboids.position[known], cuboids.size[known], cuboids.yaw[known])
     rows = np.repeat(known, 8)
-    flow = _rigid_flow(corners.reshape(-1, 3), rows, row_next[rows], cuboids, cuboids_next)
+    flow = _rigid_flow(corners.reshape(-1, 3), rows, row_next, cuboids, cuboids_next)
     moving[known] = (_norm(flow).reshape(-1, 8) >= DYNAMIC_THRESHOLD_M).any(axis=1)
     return moving
-
-
-def assign_points(
-    points: NDArray[np.float64],  # [P, 3] m, world
-    sensor: NDArray[np.uint8],  # [P] LiDAR of the point
-    cuboids: Cuboids,
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """The box each point lies in.
-
-    Returns:
-        Row of the smallest box of the point's own LiDAR (-1 none) [P], and whether the point lies in boxes of
-        the other LiDAR only [P]. A point on a face is inside.
-    """
-    if not len(cuboids.track):
-        return np.full(len(points), -1, dtype=np.int32), np.zeros(len(points), dtype=np.bool_)
-    volume = cuboids.size[:, 0] * cuboids.size[:, 1] * cuboids.size[:, 2]
-    order = np.argsort(volume, kind="stable")  # so that the first hit is the answer
-    position, half, box_sensor = cuboids.position[order], cuboids.size[order] / 2, cuboids.sensor[order]
-    cos, sin = _cos_sin(cuboids.yaw[order])
-    reach = np.abs(cos) * half[:, 0] + np.abs(sin) * half[:, 1] + 1e-6
-    origin = float((position[:, 0] - reach).min())
-    first = np.floor((position[:, 0] - reach - origin) / _SLAB_M).astype(np.int64)
-    last = np.floor((position[:, 0] + reach - origin) / _SLAB_M).astype(np.int64)
-    slabs = [np.flatnonzero((first <= slab) & (slab <= last)) for slab in range(int(last.max()) + 1)]
-    start = np.concatenate([[0], np.cumsum([len(slab) for slab in slabs])])
-    hit, other_only = _first_box(
-        points, sensor, start, np.concatenate(slabs), origin, position, half, cos, sin, box_sensor.astype(np.int64)
-    )
-    return np.append(order, -1)[hit].astype(np.int32), other_only
 
 
 def match_tracks(cuboids: Cuboids, cuboids_next: Cuboids) -> NDArray[np.int64]:
@@ -141,7 +112,7 @@ def box_corners(
     """World corners [M, 8, 3] of boxes, m."""
     signs = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
     local = signs * size[:, None, :]
-    cos, sin = (part[:, None] for part in _cos_sin(yaw))
+    cos, sin = (part[:, None] for part in cos_sin(yaw))
     x = cos * local[..., 0] - sin * local[..., 1]
     y = sin * local[..., 0] + cos * local[..., 1]
     return np.stack([x, y, local[..., 2]], axis=-1) + position[:, None, :]
@@ -149,23 +120,18 @@ def box_corners(
 
 def _rigid_flow(
     points: NDArray[np.float64],  # [Q, 3] m
-    rows: NDArray[np.integer],  # [Q] into cuboids
-    rows_next: NDArray[np.integer],  # [Q] into cuboids_next
+    rows: NDArray[np.integer],  # [Q] into cuboids: the box a point is fixed to
+    row_next: NDArray[np.int64],  # [M] into cuboids_next, not -1 for any of those
     cuboids: Cuboids,
     cuboids_next: Cuboids,
 ) -> NDArray[np.float64]:
-    """Motion of points fixed to boxes, [Q, 3] m. Written as differences: a box at rest gives exactly 0."""
-    cos, sin = _cos_sin(cuboids_next.yaw[rows_next] - cuboids.yaw[rows])
-    x, y, _ = (points - cuboids.position[rows]).T
-    flow: NDArray[np.float64] = cuboids_next.position[rows_next] - cuboids.position[rows]
-    flow[:, 0] += (cos - 1.0) * x - sin * y
-    flow[:, 1] += sin * x + (cos - 1.0) * y
+    """Motion of points fixed to boxes, [Q, 3] m."""
+    known = np.flatnonzero(row_next >= 0)
+    step, turn = np.zeros_like(cuboids.position), np.zeros_like(cuboids.yaw)
+    step[known] = cuboids_next.position[row_next[known]] - cuboids.position[known]
+    turn[known] = cuboids_next.yaw[row_next[known]] - cuboids.yaw[known]
+    flow: NDArray[np.float64] = _moved_with(points, rows, cuboids.position, step, *cos_sin(turn))
     return flow
-
-
-def _cos_sin(angle: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    # Their last bits differ between CPUs; 12 decimals (a picometre on a box) do not.
-    return np.cos(angle, dtype=np.float64).round(12), np.sin(angle, dtype=np.float64).round(12)
 
 
 def _norm(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -175,36 +141,20 @@ def _norm(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def _first_box(
-    points: NDArray[np.float64],  # [P, 3]
-    sensor: NDArray[np.uint8],  # [P]
-    start: NDArray[np.int64],  # [S + 1] slab s holds members[start[s]:start[s + 1]], ascending
-    members: NDArray[np.int64],
-    origin: float,
-    position: NDArray[np.float64],  # [M, 3] smallest box first
-    half: NDArray[np.float64],  # [M, 3]
-    cos: NDArray[np.float64],  # [M]
+def _moved_with(
+    points: NDArray[np.float64],  # [Q, 3]
+    rows: NDArray[np.integer],  # [Q]
+    centre: NDArray[np.float64],  # [M, 3]
+    step: NDArray[np.float64],  # [M, 3]
+    cos: NDArray[np.float64],  # [M] of the turn
     sin: NDArray[np.float64],  # [M]
-    box_sensor: NDArray[np.int64],  # [M]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    hit = np.full(len(points), -1, dtype=np.int64)
-    other_only = np.zeros(len(points), dtype=np.bool_)
-    num_slabs = len(start) - 1
+) -> NDArray[np.float64]:
+    """Written as differences: a box at rest gives exactly 0."""
+    flow = np.empty_like(points)
     for i in range(len(points)):
-        slab = np.floor((points[i, 0] - origin) / _SLAB_M)
-        if not 0 <= slab < num_slabs:
-            continue
-        s = int(slab)
-        for m in members[start[s] : start[s + 1]]:
-            dx, dy = points[i, 0] - position[m, 0], points[i, 1] - position[m, 1]
-            if (
-                abs(cos[m] * dx + sin[m] * dy) <= half[m, 0]
-                and abs(cos[m] * dy - sin[m] * dx) <= half[m, 1]
-                and abs(points[i, 2] - position[m, 2]) <= half[m, 2]
-            ):
-                if box_sensor[m] == -1 or box_sensor[m] == sensor[i]:
-                    hit[i] = m
-                    other_only[i] = False
-                    break
-                other_only[i] = True
-    return hit, other_only
+        m = rows[i]
+        x, y = points[i, 0] - centre[m, 0], points[i, 1] - centre[m, 1]
+        flow[i, 0] = step[m, 0] + ((cos[m] - 1.0) * x - sin[m] * y)
+        flow[i, 1] = step[m, 1] + (sin[m] * x + (cos[m] - 1.0) * y)
+        flow[i, 2] = step[m, 2]
+    return flow

@@ -8,11 +8,14 @@ only and stays visible.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipelines.projection import Projection
+from pipelines.projection import Projection, project
+from pipelines.sources.base import CameraFrame, Sweep
 
 NEARER_FRACTION = 0.05
 NEARER_M = 0.5
@@ -31,6 +34,33 @@ and 0.6 to 1.3 % go though visible; without the filter 4 to 5 % would stay.
 """
 
 
+_CELLS_U, _CELLS_V = (int(reach / _CELL_RAD) + 1 for reach in _WINDOW_RAD)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """A sweep as one camera sees it: what colours and depth share. Q of the sweep's points fall into the image."""
+
+    camera: CameraFrame
+    width: int
+    height: int
+    projection: Projection  # Q rows
+    visible: NDArray[np.bool_]  # [Q] not hidden by nearer returns
+
+
+def see(sweep: Sweep, camera: CameraFrame, width: int, height: int) -> Sighting:
+    """Project a sweep into a camera's image and find what is visible there.
+
+    Args:
+        sweep: points of all LiDARs, world.
+        camera: the camera and its pose at its own time.
+        width: image width in pixels.
+        height: image height in pixels.
+    """
+    projection = project(sweep.points, camera.cam2world, camera.K, width, height)
+    return Sighting(camera, width, height, projection, visible_points(projection, camera.K, width, height))
+
+
 def visible_points(projection: Projection, K: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
     """Which projected points the camera sees, judged from the points alone.
 
@@ -41,20 +71,18 @@ def visible_points(projection: Projection, K: NDArray[np.float64], width: int, h
     returns are sparser than the neighbourhood.
 
     Args:
-        projection: all returns of the sweep in this camera, P rows.
+        projection: all returns of the sweep in this camera, Q of them in the image.
         K: [3, 3] pixels.
         width: image width in pixels.
         height: image height in pixels.
 
     Returns:
-        [P] bool, False outside the image.
+        [Q] bool.
     """
-    rows = np.flatnonzero(projection.inside)
-    visible = np.zeros(len(projection.inside), dtype=np.bool_)
     # In units of the focal length the answer does not depend on the size of the image.
-    scale = np.array([K[0, 0], K[1, 1]])
-    columns, lines = (int(size // (focal * _CELL_RAD)) + 1 for size, focal in zip((width, height), scale, strict=True))
-    visible[rows] = _not_surrounded(projection.uv[rows] / scale, projection.depth[rows], columns, lines, _ENCLOSED)
+    focal = np.array([K[0, 0], K[1, 1]])
+    columns, rows = (int(size // (length * _CELL_RAD)) + 1 for size, length in zip((width, height), focal, strict=True))
+    visible: NDArray[np.bool_] = _not_surrounded(projection.uv, focal, projection.depth, columns, rows, _ENCLOSED)
     return visible
 
 
@@ -72,35 +100,37 @@ _ENCLOSED = _enclosing()
 
 @njit(cache=True, nogil=True)
 def _not_surrounded(
-    at: NDArray[np.float64],  # [Q, 2] place in the image, in focal lengths
+    uv: NDArray[np.float64],  # [Q, 2] pixels
+    focal: NDArray[np.float64],  # [2] pixels
     depth: NDArray[np.float64],  # [Q] m
     columns: int,
     rows: int,
     enclosed: NDArray[np.bool_],  # [256]
 ) -> NDArray[np.bool_]:
-    cell = np.floor(at / _CELL_RAD).astype(np.int64)
-    nearest = _nearest_in_cells(cell, depth, columns, rows)
-    cells_u, cells_v = int(_WINDOW_RAD[0] / _CELL_RAD) + 1, int(_WINDOW_RAD[1] / _CELL_RAD) + 1
-    lowest = _window_minimum(nearest, depth, cells_u, cells_v)
+    at = np.empty_like(uv)
+    for i in range(len(uv)):
+        at[i, 0], at[i, 1] = uv[i, 0] / focal[0], uv[i, 1] / focal[1]
+    # A frame of empty cells saves every window the test for the border; one cell more for what rounding adds. A
+    # column lies together in memory, because windows are higher than wide.
+    nearest = np.full((columns + 2 * _CELLS_U + 1, rows + 2 * _CELLS_V + 1), -1, dtype=np.int32)
+    near = np.full(nearest.shape, np.inf, dtype=np.float32)
+    for i in range(len(at)):
+        c, r = _cell(at[i])
+        if nearest[c, r] < 0 or depth[i] < depth[nearest[c, r]]:
+            nearest[c, r], near[c, r] = i, depth[i]
+    corner = _corner_minimum(near)
     visible = np.ones(len(at), dtype=np.bool_)
     for i in range(len(at)):
-        limit = _limit(depth[i])
-        column, row = cell[i]
-        if lowest[row, column] < limit:
-            octants = 0
-            for r in range(max(row - cells_v, 0), min(row + cells_v + 1, rows)):
-                if enclosed[octants]:
-                    break
-                for c in range(max(column - cells_u, 0), min(column + cells_u + 1, columns)):
-                    j = nearest[r, c]
-                    if j >= 0 and depth[j] < limit:
-                        du, dv = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1]
-                        if abs(du) <= _WINDOW_RAD[0] and abs(dv) <= _WINDOW_RAD[1]:
-                            road = depth[i] / (1.0 + depth[i] * max(dv, 0.0) / _ROAD_BELOW_M)
-                            if depth[j] < _limit(road):
-                                octants |= 1 << _octant(du, dv)
-            visible[i] = not enclosed[octants]
+        c, r = _cell(at[i])
+        if _nearer_on_all_sides(corner, c, r, _rounded_up(_limit(depth[i]))):
+            visible[i] = not _surrounded(i, c, r, at, depth, nearest, near, enclosed)
     return visible
+
+
+@njit(cache=True, nogil=True)
+def _cell(at: NDArray[np.float64]) -> tuple[int, int]:
+    """Column and row of a place in the grid with its frame of empty cells."""
+    return int(np.floor(at[0] / _CELL_RAD)) + _CELLS_U, int(np.floor(at[1] / _CELL_RAD)) + _CELLS_V
 
 
 @njit(cache=True, nogil=True)
@@ -110,39 +140,70 @@ def _limit(depth: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _nearest_in_cells(
-    cell: NDArray[np.int64],  # [Q, 2] column, row
-    depth: NDArray[np.float64],  # [Q]
-    columns: int,
-    rows: int,
-) -> NDArray[np.int64]:
-    """Index of the nearest point of each cell [rows, columns], -1 where it is empty."""
-    nearest = np.full((rows, columns), -1, dtype=np.int64)
-    for i in range(len(cell)):
-        column, row = cell[i]
-        if nearest[row, column] < 0 or depth[i] < depth[nearest[row, column]]:
-            nearest[row, column] = i
-    return nearest
+def _rounded_up(limit: float) -> float:
+    """A little more than a limit: what is below the limit is below this also after rounding to float32."""
+    return limit + abs(limit) * 1e-6
 
 
 @njit(cache=True, nogil=True)
-def _window_minimum(
-    nearest: NDArray[np.int64], depth: NDArray[np.float64], cells_u: int, cells_v: int
-) -> NDArray[np.float64]:
-    """Least depth in the window around each cell: most points have nothing nearer there and need no closer look."""
-    rows, columns = nearest.shape
-    across = np.full((rows, columns), np.inf)
-    for r in range(rows):
-        for c in range(columns):
-            if nearest[r, c] >= 0:
-                for other in range(max(c - cells_u, 0), min(c + cells_u + 1, columns)):
-                    across[r, other] = min(across[r, other], depth[nearest[r, c]])
-    lowest = np.full((rows, columns), np.inf)
-    for r in range(rows):
-        for other in range(max(r - cells_v, 0), min(r + cells_v + 1, rows)):
-            for c in range(columns):
-                lowest[r, c] = min(lowest[r, c], across[other, c])
+def _corner_minimum(
+    near: NDArray[np.float32],  # [columns, rows]
+) -> NDArray[np.float32]:
+    """Least depth of the cells up to `_CELLS_U` to the left and `_CELLS_V` up, for each cell that has so many."""
+    columns, rows = near.shape
+    across, lowest = np.empty(rows, dtype=np.float32), np.full(near.shape, np.inf, dtype=np.float32)
+    for c in range(_CELLS_U, columns):
+        across[:] = near[c]
+        for other in range(c - _CELLS_U, c):
+            for r in range(rows):
+                across[r] = min(across[r], near[other, r])
+        for up in range(_CELLS_V + 1):
+            for r in range(_CELLS_V, rows):
+                lowest[c, r] = min(lowest[c, r], across[r - up])
     return lowest
+
+
+@njit(cache=True, nogil=True)
+def _nearer_on_all_sides(corner: NDArray[np.float32], c: int, r: int, limit: float) -> bool:
+    """Whether each half of the window can hold nearer returns; most points have a free side and need no closer look."""
+    left_up, right_up = corner[c, r] < limit, corner[c + _CELLS_U, r] < limit
+    left_down, right_down = corner[c, r + _CELLS_V] < limit, corner[c + _CELLS_U, r + _CELLS_V] < limit
+    return bool((left_up and right_down) or (right_up and left_down))
+
+
+@njit(cache=True, nogil=True)
+def _surrounded(
+    i: int,
+    column: int,
+    row: int,
+    at: NDArray[np.float64],  # [Q, 2]
+    depth: NDArray[np.float64],  # [Q]
+    nearest: NDArray[np.int32],  # [columns, rows] index of the nearest point of each cell
+    near: NDArray[np.float32],  # [columns, rows] its depth, inf where there is none
+    enclosed: NDArray[np.bool_],  # [256]
+) -> bool:
+    """Whether nearer returns lie around point i, its own row first, then in turn one below and one above."""
+    octants = 0
+    for step in range(2 * _CELLS_V + 1):
+        r = row + (step + 1) // 2 if step % 2 else row - step // 2
+        below = max((r - _CELLS_V) * _CELL_RAD - at[i, 1] - 1e-9, 0.0)
+        highest = _rounded_up(_limit(_road(depth[i], below)))
+        for c in range(column - _CELLS_U, column + _CELLS_U + 1):
+            if near[c, r] < highest:
+                j = nearest[c, r]
+                du, dv = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1]
+                if abs(du) <= _WINDOW_RAD[0] and abs(dv) <= _WINDOW_RAD[1]:
+                    if depth[j] < _limit(_road(depth[i], max(dv, 0.0))):
+                        octants |= 1 << _octant(du, dv)
+        if enclosed[octants]:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _road(depth: float, below: float) -> float:
+    """Depth of a road through a point at `depth`, `below` (in focal lengths) under it in the image, m."""
+    return depth / (1.0 + depth * below / _ROAD_BELOW_M)
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,7 @@ import pytest
 from pipelines.depth_map import sparse_depth
 from pipelines.projection import Projection, project
 from pipelines.sources.base import CameraFrame, Sweep
-from pipelines.visibility import visible_points
+from pipelines.visibility import see, visible_points
 from tests import ray_scene, real_slice
 
 WIDTH, HEIGHT = 400, 300
@@ -34,7 +34,7 @@ def wall(depth: float, left: float, right: float, top: float, bottom: float, ste
 
 def test_nearest_return_of_each_pixel() -> None:
     points = np.array([[0, 0, 5.0], [0, 0, 3.0], [0.005, 0, 4.0], [0, 0, 3.0], [0, 0, -2.0], [50, 0, 1.0]])
-    found = sparse_depth(make_sweep(points), make_camera(), WIDTH, HEIGHT)
+    found = sparse_depth(see(make_sweep(points), make_camera(), WIDTH, HEIGHT))
     # u = 200 for the first, second and fourth (equally near: the first of them stays), 201 for the third.
     np.testing.assert_array_equal(found.pixel, [150 * 400 + 200, 150 * 400 + 201])
     np.testing.assert_array_equal(found.depth, [3.0, 4.0])
@@ -43,7 +43,7 @@ def test_nearest_return_of_each_pixel() -> None:
 
 
 def test_nothing_in_view() -> None:
-    found = sparse_depth(make_sweep(np.array([[0, 0, -5.0]])), make_camera(), WIDTH, HEIGHT)
+    found = sparse_depth(see(make_sweep(np.array([[0, 0, -5.0]])), make_camera(), WIDTH, HEIGHT))
     assert len(found.pixel) == len(found.depth) == len(found.point) == len(found.visible) == 0
 
 
@@ -68,8 +68,8 @@ def test_ground_that_falls_away_stays_visible() -> None:
     depth = 1.6 / np.tan(np.radians(np.arange(1.5, 8, 0.2)))  # 0.2 degrees a ring, 11 to 61 m
     x, z = (grid.ravel() for grid in np.meshgrid(np.arange(-8, 8, 0.15), depth))
     found = project(np.stack([x, np.full(len(x), 1.6), z], axis=1), np.eye(4), K, WIDTH, HEIGHT)
-    assert found.inside.sum() > 1000
-    np.testing.assert_array_equal(visible_points(found, K, WIDTH, HEIGHT), found.inside)
+    assert len(found.rows) > 1000
+    assert visible_points(found, K, WIDTH, HEIGHT).all()
 
 
 @pytest.mark.parametrize(("behind", "hidden"), [(5.6, False), (5.9, True)])
@@ -81,17 +81,16 @@ def test_nearer_means_five_percent_and_half_a_metre(behind: float, hidden: bool)
 
 def plain_visible(found: Projection, K: np.ndarray) -> np.ndarray:
     """The slow twin: every pair of points, angles by arctan2, one return kept a cell, no early way out."""
-    rows = np.flatnonzero(found.inside)
     place = found.uv / [K[0, 0], K[1, 1]]
     cell = np.floor(place / 0.003)
     kept: dict[tuple[float, float], int] = {}
-    for row in rows:
+    for row in range(len(place)):
         key = (cell[row, 0], cell[row, 1])
         if key not in kept or found.depth[row] < found.depth[kept[key]]:
             kept[key] = row
     others = np.array(sorted(kept.values()))
-    visible = found.inside.copy()
-    for row in rows:
+    visible = np.zeros(len(place), bool)
+    for row in range(len(place)):
         du, dv = (place[others] - place[row]).T
         road = 1.0 / (1.0 / found.depth[row] + np.maximum(dv, 0) / 1.5)
         nearer = (found.depth[others] < road * 0.95 - 0.5) & (np.abs(du) <= 0.008) & (np.abs(dv) <= 0.03)
@@ -106,7 +105,8 @@ def test_a_speck_hides_nothing_on_the_road() -> None:
     x, z = (grid.ravel() for grid in np.meshgrid(np.arange(-8, 8, 0.05), depth))
     road = np.stack([x, np.full(len(x), 1.6), z], axis=1)
     found = project(np.concatenate([road, [[0, 0.3, 4.0]]]), np.eye(4), K, WIDTH, HEIGHT)
-    np.testing.assert_array_equal(visible_points(found, K, WIDTH, HEIGHT), found.inside)
+    assert len(found.rows) > 1000
+    assert visible_points(found, K, WIDTH, HEIGHT).all()
 
 
 def test_the_corner_between_a_car_and_the_road_stays_visible() -> None:
@@ -116,7 +116,7 @@ def test_the_corner_between_a_car_and_the_road_stays_visible() -> None:
     road = road[(np.abs(x) > 0.5 * z / 10) | (z < 10)]  # the car stands 10 m ahead and shades what is behind it
     u, v = (grid.ravel() for grid in np.meshgrid(np.arange(-0.5, 0.5, 0.03), np.arange(0.4, 1.6, 0.03)))
     found = project(np.concatenate([road, np.stack([u, v, np.full(len(u), 10.0)], 1)]), np.eye(4), K, WIDTH, HEIGHT)
-    assert visible_points(found, K, WIDTH, HEIGHT).sum() > 0.99 * found.inside.sum()
+    assert visible_points(found, K, WIDTH, HEIGHT).mean() > 0.99
 
 
 def test_visibility_does_not_depend_on_the_image_size() -> None:
@@ -135,13 +135,11 @@ def test_visibility_against_the_plain_twin(seed: int) -> None:
     rng = np.random.default_rng(seed)
     uv = rng.uniform([0, 0], [WIDTH, HEIGHT], (4000, 2))
     depth = rng.choice([5.0, 8.0, 20.0], 4000, p=[0.6, 0.2, 0.2]) * rng.uniform(0.9, 1.1, 4000)
-    inside = rng.random(4000) < 0.9
-    uv[~inside] = np.nan
-    found = Projection(uv, depth, inside)
+    found = Projection(np.arange(4000), uv, depth)
     intrinsics = np.diag([1500.0, 1500.0, 1.0])
     fast = visible_points(found, intrinsics, WIDTH, HEIGHT)
     np.testing.assert_array_equal(fast, plain_visible(found, intrinsics))
-    assert 0.02 < 1 - fast[inside].mean() < 0.5
+    assert 0.02 < 1 - fast.mean() < 0.5
 
 
 @pytest.mark.parametrize(
@@ -163,10 +161,9 @@ def test_against_the_truth_of_a_ray_traced_street(
         cam2world[:3, 3] = lidar + baseline
         intrinsics = np.array([[focal, 0, 960], [0, focal, 540], [0, 0, 1]])
         found = project(points, cam2world, intrinsics, 1920, 1080)
-        truth = ray_scene.seen_from(cam2world[:3, 3], points, low, high)
+        truth = ray_scene.seen_from(cam2world[:3, 3], points, low, high)[found.rows]
         visible = visible_points(found, intrinsics, 1920, 1080)
-        inside = found.inside
-        total += [inside.sum(), (inside & ~truth).sum(), (visible & ~truth).sum(), (inside & truth & ~visible).sum()]
+        total += [len(truth), (~truth).sum(), (visible & ~truth).sum(), (truth & ~visible).sum()]
     points_seen, hidden, wrong, dropped = total
     assert hidden > 0.025 * points_seen
     assert wrong < 0.25 * hidden
@@ -177,12 +174,12 @@ def test_against_the_truth_of_a_ray_traced_street(
 @pytest.mark.parametrize("name", ["front", "back"])
 def test_real_depth_against_a_dictionary(name: str) -> None:
     sweep, camera = real_slice.sweep(20), real_slice.camera(name, 20)
-    found = sparse_depth(sweep, camera, real_slice.WIDTH, real_slice.HEIGHT)
+    found = sparse_depth(see(sweep, camera, real_slice.WIDTH, real_slice.HEIGHT))
     seen = project(sweep.points, camera.cam2world, camera.K, real_slice.WIDTH, real_slice.HEIGHT)
     nearest: dict[int, tuple[float, int]] = {}
-    for row in np.flatnonzero(seen.inside):
-        key = int(seen.uv[row, 1]) * real_slice.WIDTH + int(seen.uv[row, 0])
-        nearest[key] = min(nearest.get(key, (np.inf, -1)), (float(seen.depth[row]), int(row)))
+    for row, (u, v), depth in zip(seen.rows, seen.uv, seen.depth, strict=True):
+        key = int(v) * real_slice.WIDTH + int(u)
+        nearest[key] = min(nearest.get(key, (np.inf, -1)), (float(depth), int(row)))
     np.testing.assert_array_equal(found.pixel, sorted(nearest))
     np.testing.assert_array_equal(found.depth, [nearest[key][0] for key in sorted(nearest)])
     np.testing.assert_array_equal(found.point, [nearest[key][1] for key in sorted(nearest)])

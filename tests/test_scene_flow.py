@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from pipelines.scene_flow import SceneFlow, assign_points, box_corners, flow_ground_truth, moving_boxes
+from pipelines.point_boxes import assign_points
+from pipelines.scene_flow import SceneFlow, box_corners, flow_ground_truth, moving_boxes
 from pipelines.sources.base import Cuboids, Sweep
 from store_schema.labels import PANDASET_BUCKETS, Bucket, FlowClass
 from tests import real_slice
@@ -217,6 +218,18 @@ def _random_scene(seed: int) -> tuple[Sweep, Cuboids, Cuboids]:
 @given(st.integers(0, 2**31))
 def test_random_scenes_against_the_plain_twin(seed: int) -> None:
     _same(flow_ground_truth(*_random_scene(seed)), plain_flow(*_random_scene(seed)))
+
+
+@pytest.mark.parametrize("far", [600.0, 5e4])
+def test_boxes_far_apart_against_the_plain_twin(far: float) -> None:
+    """The grid on the ground has a bounded number of cells, whatever the boxes' distance."""
+    sweep, now, later = _random_scene(7)
+    places = np.array([[0, 0, 0], [far, 0, 0], [0, -far, 0]])
+    now = dataclasses.replace(now, position=now.position + places[np.arange(len(now.track)) % 3])
+    sweep = make_sweep((places[:, None] + sweep.points).reshape(-1, 3), list(np.tile(sweep.sensor, 3)))
+    result = flow_ground_truth(sweep, now, later)
+    assert (result.cuboid.reshape(3, -1) >= 0).any(axis=1).all()
+    _same(result, plain_flow(sweep, now, later))
 
 
 @settings(max_examples=30, deadline=None)
