@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipelines.leakage.find import LogTrack, find_leakage
+from pipelines.leakage.nearest_approach import nearest_approach
 from pipelines.sources.pandaset import PandaSetLog
 from pipelines.synth import generate, generate_log, rays
 from pipelines.synth import generate as generate_call
@@ -19,6 +21,7 @@ from pipelines.synth.generate import camera2street
 from pipelines.synth.kernel_cache import drop_stale_kernels
 from pipelines.synth.lidar import Beams, cast_beams, forward_beams, scan, spinning_beams
 from pipelines.synth.world import World, build_world
+from pipelines.synth.writer import gps_entry, gps_origin
 from tests.real_slice import matrix, real_log
 
 BEAMS = tuple(pandar64_elevations()[::4])
@@ -229,6 +232,39 @@ def test_poses_are_ego_and_cam2world(log: Path) -> None:
         forward = ego[0][:3, :3].T @ cam2world[:3, 2]
         assert np.arctan2(forward[0], forward[1]) == pytest.approx(camera.azimuth, abs=0.03)
         assert (ego[0][:3, :3].T @ cam2world[:3, 1])[2] < -0.99  # image y points down
+
+
+def test_gps_is_the_ego_path_east_along_world_x(log: Path) -> None:
+    fixes = read_json(log / "meta/gps.json")
+    ego = np.array([matrix(p)[:3, 3] for p in read_json(log / "lidar/poses.json")])
+    latitude, longitude = (np.radians([fix[name] for fix in fixes]) for name in ("lat", "long"))
+    # Radii of curvature of WGS84 at the log's place, spelled out.
+    a, e2 = 6378137.0, 0.00669437999014
+    shrink = 1 - e2 * np.sin(latitude[0]) ** 2
+    north = (latitude - latitude[0]) * a * (1 - e2) / shrink**1.5
+    east = (longitude - longitude[0]) * a / shrink**0.5 * np.cos(latitude[0])
+    assert np.abs(np.stack([east, north], axis=-1) - (ego - ego[0])[:, :2]).max() < 1e-4
+    assert np.linalg.norm(ego[-1] - ego[0]) > 1.0
+    assert np.allclose([fix["height"] - fixes[0]["height"] for fix in fixes], ego[:, 2] - ego[0, 2])
+    here, origin = np.array([fixes[0]["lat"], fixes[0]["long"]]), np.array(gps_origin(SEED, 0))
+    assert nearest_approach(here[None], origin[None]).distance_m < 1.0  # the world's origin is the first pose
+    for metres in (-200.0, 200.0):  # the longest logs; the plane is off by x y tan(latitude) / R
+        entry = gps_entry(np.array([metres, 200.0, 0.0]), np.zeros(2), (60.0, 180.0))
+        assert -180 <= entry["long"] <= 180
+        found = nearest_approach(np.array([[60.0, 180.0]]), np.array([[entry["lat"], entry["long"]]])).distance_m
+        assert found == pytest.approx(np.hypot(metres, 200.0), abs=0.01)
+
+
+def test_logs_stand_kilometres_apart() -> None:
+    """Neighbours in number, in seed and around the grid; the farthest north are the closest."""
+    numbers = [(seed, log) for seed in (0, 1, 2, 7, 80, 81, 4319) for log in (0, 1, 2, 3, 599, 600, 999)]
+    origins = np.array([gps_origin(*number) for number in numbers])
+    assert (np.abs(origins) <= (60, 180)).all()
+    tracks = [LogTrack(f"{s}_{n}", ("train", "test"), o[None]) for (s, n), o in zip(numbers, origins, strict=True)]
+    near = find_leakage(tracks, 20e3).close_pairs
+    assert len(near) > 5
+    assert min(pair.distance_m for pair in near) > 5e3
+    assert gps_origin(4320, 0) == pytest.approx(gps_origin(0, 0))  # the grid is full
 
 
 # --- exact motion ---------------------------------------------------------------------------------------------

@@ -113,7 +113,8 @@ class _LogJob:
         )
         local = np.einsum("fji,fj->fi", ego2street[:, :3, :3], rate[:, :3])
         places = (world.street2world @ ego2street)[:, :3, 3]
-        gps = [writer.gps_entry(p, v) for p, v in zip(places, local, strict=True)]
+        origin = writer.gps_origin(*self.seeds)
+        gps = [writer.gps_entry(p, v, origin) for p, v in zip(places, local, strict=True)]
         writer.write_json(self.folder / "meta" / "gps.json", gps)
         for name in ("lidar", "meta"):
             writer.write_json(self.folder / name / "timestamps.json", clock.sweeps.tolist())

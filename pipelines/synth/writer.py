@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from pipelines.leakage.geodesy import radii
+
 SEMANTIC_CLASSES: tuple[str, ...] = (
     "Smoke", "Exhaust", "Spray or rain", "Reflection", "Vegetation", "Ground", "Road", "Lane Line Marking",
     "Stop Line Marking", "Other Road Marking", "Sidewalk", "Driveway", "Car", "Pickup Truck", "Medium-sized Truck",
@@ -23,7 +25,12 @@ SEMANTIC_CLASSES: tuple[str, ...] = (
     "Rolling Containers", "Building", "Other Static Object",
 )  # fmt: skip
 """Names of PandaSet's semantic classes 1..42."""
-LATITUDE, LONGITUDE, EARTH = 37.77609, -122.39931, 6378137.0
+LATITUDE, LONGITUDE = 37.77609, -122.39931
+"""Place of log 0 of seed 0, degrees."""
+CELL = 0.1
+"""Degrees between the places of two logs; 5.5 km or more, as latitudes stay within 60."""
+LOGS, COLUMNS, ROWS = 1000, 3600, 1200
+"""Places a seed, and in the whole grid along longitude and latitude (-60..60)."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -67,11 +74,27 @@ def point_frame(
     return frame
 
 
-def gps_entry(position: NDArray[np.float64], velocity: NDArray[np.float64]) -> dict[str, float]:
-    """GPS of the ego: world x is taken as east; velocity [2] m/s in the ego's axes (right, forward)."""
+def gps_origin(seed: int, log: int) -> tuple[float, float]:
+    """Latitude and longitude (degrees) of a log's world origin: two logs never stand in one street.
+
+    Logs 0..999 of seeds 0..4319 have a place of their own on a grid; beyond, places come again.
+    """
+    row, column = divmod(seed * LOGS + log, COLUMNS)
+    return (LATITUDE + 60 + CELL * (row % ROWS)) % 120 - 60, (LONGITUDE + 180 + CELL * column) % 360 - 180
+
+
+def gps_entry(
+    position: NDArray[np.float64],  # [3] m, world
+    velocity: NDArray[np.float64],  # [2] m/s in the ego's axes (right, forward)
+    origin: tuple[float, float],  # degrees, of the world's origin
+) -> dict[str, float]:
+    """GPS of the ego in the tangent plane of the origin: world x is east, y north. Rounded to 1 micrometre."""
+    meridian, normal = radii(origin[0])
+    north = np.degrees(position[1] / meridian)
+    east = np.degrees(position[0] / (normal * np.cos(np.radians(origin[0]))))
     return {
-        "lat": LATITUDE + float(np.degrees(position[1] / EARTH)),
-        "long": LONGITUDE + float(np.degrees(position[0] / (EARTH * np.cos(np.radians(LATITUDE))))),
+        "lat": round(origin[0] + float(north), 11),
+        "long": round((origin[1] + float(east) + 180) % 360 - 180, 11),
         "height": 2.9578 + float(position[2]),
         "xvel": float(velocity[0]),
         "yvel": float(velocity[1]),

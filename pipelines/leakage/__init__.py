@@ -1,0 +1,1 @@
+"""Do two splits of a data set show the same places?"""
