@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.plan import BuildConfig
 from pipelines.sources.base import LogError
+from pipelines.store_tools import commands
+from store_schema.location import location
+from store_schema.manifest import MANIFEST, parse_manifest
+
+if TYPE_CHECKING:
+    from pipelines.build import BuildResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +43,28 @@ class Synth:
 class List:
     """List the dataset versions of a store."""
 
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional]
+    """The store: folder or URL."""
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
-    """Show what a dataset version holds."""
+class Resume:
+    """Continue the build of a store that was killed, with the options it was started with."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    version: Annotated[str | None, tyro.conf.Positional] = None
-    """Hash or its beginning; the newest when left out."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The store: folder or URL."""
+    workers: int | None = None
+    """Other than at the start; 0 runs everything in this process."""
+    scheduler: str | None = None
+    """Address of an existing Dask scheduler, tcp://host:8786."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verify:
     """Read every shard of a version and compare it with its hash; exit status 1 when something is wrong."""
 
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional]
+    """The store: folder or URL."""
     version: Annotated[str | None, tyro.conf.Positional] = None
     """Hash or its beginning; the newest when left out."""
 
@@ -85,78 +98,103 @@ def _synth(command: Synth, console: Console) -> int:
 def _build(command: BuildConfig, console: Console) -> int:
     from pipelines.build import build
 
-    result = build(command, console)
+    return _report(build(command, console), console)
+
+
+def _report(result: BuildResult, console: Console) -> int:
     table = Table(title=f"dataset version {result.version[:12]}")
     table.add_column("split/setting")
     table.add_column("clips", justify="right")
     for key, count in sorted(result.manifest.counts.items()):
         table.add_row(key, str(count))
     console.print(table)
-    console.print(f"frames: {result.frames_made} made, {result.frames_kept} already stored")
+    if result.was_finished:
+        console.print("this very version was there already, every byte of it intact: nothing to do")
+    else:
+        console.print(f"frames: {result.frames_made} made, {result.frames_kept} already stored")
+    if result.frames_healed:
+        console.print(f"{result.frames_healed} stored frames were damaged or lost and were made again")
     if result.manifest.left_out:
         console.print(f"{len(result.manifest.left_out)} clips left out because they touch a missing frame")
     for error in result.errors:
-        console.print(f"[red]stopped:[/red] {error}", highlight=False)
+        console.print(f"[red]stopped:[/red] {escape(str(error))}", highlight=False)
     print(result.version)
     return 2 if result.errors else 0
 
 
+def _resume(command: Resume, console: Console) -> int:
+    from pipelines.build import resume
+
+    place = location(command.store)
+    return _report(resume(place, workers=command.workers, scheduler=command.scheduler, console=console), console)
+
+
 def _list(command: List, console: Console) -> int:
-    from store_schema.manifest import MANIFEST, parse_manifest
+    from store_schema.dataset import version_folders
 
-    folders = sorted((command.store / "versions").glob(f"*/{MANIFEST}"))
+    store = location(command.store)
+    folders = version_folders(store)
     if not folders:
-        raise FileNotFoundError(f"{command.store} holds no dataset version")
-    for path in folders:
-        manifest = parse_manifest(path.read_bytes(), path.parent.name)
+        raise FileNotFoundError(f"{store} holds no dataset version")
+    for folder in folders:
+        manifest = parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
         size = sum(int(shard["size"]) for shard in manifest.shards.values())
-        print(f"{path.parent.name}  {sum(manifest.counts.values()):5d} clips  {size / 1e6:10.1f} MB")
-    return 0
-
-
-def _show(command: Show, console: Console) -> int:
-    from store_schema import tables
-    from store_schema.dataset import CLIPS_INDEX, open_dataset
-
-    dataset = open_dataset(command.store, command.version)
-    rows = tables.from_parquet(tables.CLIPS, (dataset.folder / CLIPS_INDEX).read_bytes())
-    table = Table(title=f"dataset version {dataset.version[:12]}")
-    for name in ("clip", "split", "points", "coloured", "views", "shard"):
-        table.add_column(name, justify="left" if name in ("clip", "split", "shard") else "right")
-    for row in rows:
-        share = int(str(row["num_coloured"])) / max(1, int(str(row["num_points"])))
-        cells = (row["clip_id"], row["split"], row["num_points"], f"{share:.1%}", row["num_views"], row["shard"])
-        table.add_row(*map(str, cells))
-    Console().print(table)
+        print(f"{folder.name}  {sum(manifest.counts.values()):5d} clips  {size / 1e6:10.1f} MB")
     return 0
 
 
 def _verify(command: Verify, console: Console) -> int:
-    from store_schema.dataset import open_dataset
+    from rich.progress import Progress
 
-    dataset = open_dataset(command.store, command.version)
-    problems = list(dataset.verify())
+    from store_schema.dataset import resolve_version
+    from store_schema.verify import verify_version
+
+    store = location(command.store)
+    version = resolve_version(store, command.version)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("shards", total=None)
+        problems = list(
+            verify_version(
+                store / "versions" / version, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        )
     for problem in problems:
         print(problem)
     if not problems:
-        print(f"{dataset.version}: {len(dataset.manifest.shards)} shards, {len(dataset.records)} clips, all intact")
+        manifest = parse_manifest((store / "versions" / version / MANIFEST).read_bytes(), version)
+        print(f"{version}: {len(manifest.shards)} shards, {sum(manifest.counts.values())} clips, all intact")
     return 1 if problems else 0
+
+
+VERBS: dict[str, tuple[type, Callable[[Any, Console], int]]] = {
+    "build": (BuildConfig, _build),
+    "resume": (Resume, _resume),
+    "ls": (List, _list),
+    "show": (commands.Show, commands.run_show),
+    "verify": (Verify, _verify),
+    "diff": (commands.Diff, commands.run_diff),
+    "gc": (commands.Gc, commands.run_gc),
+    "export-index": (commands.ExportIndex, commands.run_export_index),
+    "leakage": (commands.Leakage, commands.run_leakage),
+    "synth": (Synth, _synth),
+}
+"""Verb to its options and what runs it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     command = tyro.extras.subcommand_cli_from_dict(
-        {"build": BuildConfig, "synth": Synth, "ls": List, "show": Show, "verify": Verify},
+        {name: options for name, (options, _) in VERBS.items()},
         args=arguments,
         prog="flux4d-build",
         description="Raw driving logs to a versioned feature store.",
     )
-    verbs = {BuildConfig: _build, Synth: _synth, List: _list, Show: _show, Verify: _verify}
+    run = dict(VERBS.values())[type(command)]
     console = Console(stderr=True)
     try:
-        return verbs[type(command)](command, console)  # type: ignore[operator, no-any-return]
+        return run(command, console)
     except (ValueError, FileNotFoundError, RuntimeError, LogError) as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         return 1
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ from pipelines.projection import invert_rigid, transform_points
 from pipelines.sources.base import LogReader
 from store_schema.clip import ClipRecord
 from store_schema.codec import QUATERNION_STEP, ClipHeader, ClipTables, ViewHeader, encode_clip
-from store_schema.frame_store import StoredFrame, read_frame
-from store_schema.units import DEPTH, FLOW, POSITION, SCALE, TIME
+from store_schema.frame_store import ARRAYS, POINT_ARRAYS, StoredFrame
+from store_schema.units import FLOW, POSITION, TIME
 
-MIN_SCALE_M = 1e-3
-"""Points measured twice have neighbours at no distance; a Gaussian needs some extent."""
+ReadFrame = Callable[[int, Collection[str]], StoredFrame]
+"""Reads a frame of the log by number: the arrays of the given names."""
+_WITHOUT_POINTS = tuple(name for name in ARRAYS if name not in POINT_ARRAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,21 @@ class AssembledClip:
     """The members of one sample and what the clip index says of it."""
 
     members: dict[str, bytes]
-    num_points: int
     num_coloured: int
     num_views: int
+    flow_class: NDArray[np.uint8]  # [N]
 
 
-def assemble_clip(record: ClipRecord, reader: LogReader, log_group: Path) -> AssembledClip:
+def assemble_clip(record: ClipRecord, reader: LogReader, read: ReadFrame) -> AssembledClip:
     """One clip from its stored frames and the log's own JPEG files.
 
     Raises:
-        FileNotFoundError, CorruptFrameError: a stored frame is missing or damaged.
         LogError: an image cannot be read.
     """
-    frames = [read_frame(log_group, frame) for frame in record.log_frames]
+    frames = [
+        read(record.first_frame + number, ARRAYS if number in record.input_frames else _WITHOUT_POINTS)
+        for number in range(record.num_frames)
+    ]
     world2ego0 = invert_rigid(np.array(frames[0].attributes["ego2world"]))
     start = float(frames[0].attributes["time"])
     header = _header(record, reader.cameras, frames, world2ego0, start)
@@ -53,9 +55,9 @@ def assemble_clip(record: ClipRecord, reader: LogReader, log_group: Path) -> Ass
     jpegs = [reader.camera(view.camera, record.first_frame + view.frame).jpeg() for view in header.views]
     return AssembledClip(
         members=encode_clip(header, stored, jpegs),
-        num_points=len(stored.points["camera"]),
         num_coloured=int(np.count_nonzero(stored.points["camera"] >= 0)),
         num_views=len(header.views),
+        flow_class=stored.points["flow_class"],
     )
 
 
@@ -105,13 +107,13 @@ def _points(
     for number in record.input_frames:
         arrays = frames[number].arrays
         means = POSITION.encode(transform_points(world2ego0, arrays.points))
-        flow = FLOW.encode(transform_points(rotate, arrays.flow.astype(np.float64)))
+        flow = FLOW.encode(transform_points(rotate, arrays.flow))
         parts.append(
             {
                 **{name: means[:, axis] for axis, name in enumerate("xyz")},
                 **{f"flow_{name}": flow[:, axis] for axis, name in enumerate("xyz")},
                 **{name: arrays.rgb[:, channel] for channel, name in enumerate("rgb")},
-                "scale": SCALE.encode(np.maximum(arrays.scale, MIN_SCALE_M)),
+                "scale": arrays.scale,
                 "time": TIME.encode(arrays.times - start),
                 "camera": arrays.camera,
                 "frame": np.full(len(means), number, np.int16),
@@ -141,8 +143,7 @@ def _per_view(
 
 
 def _depth(header: ClipHeader, frames: list[StoredFrame]) -> dict[str, NDArray]:
-    table = _per_view(header, frames, "depth_view", {"pixel": "depth_pixel", "depth": "depth"})
-    return {**table, "depth": DEPTH.encode(table["depth"])}
+    return _per_view(header, frames, "depth_view", {"pixel": "depth_pixel", "depth": "depth"})
 
 
 def _moving(header: ClipHeader, frames: list[StoredFrame]) -> dict[str, NDArray]:

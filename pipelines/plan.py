@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,25 @@ from typing import Any
 from pipelines.clip_index import TEST_LOGS, clip_records
 from pipelines.frame_features import FEATURES_VERSION, FeatureConfig, check_cameras
 from pipelines.sources.base import LogError
-from pipelines.sources.pandaset import PandaSetLog, open_logs
+from pipelines.sources.pandaset import PandaSetLog
 from store_schema.clip import ClipRecord
 from store_schema.frame_store import FRAME_SCHEMA_VERSION
-from store_schema.hashing import hash_json
+from store_schema.hashing import hash_file, hash_json
+from store_schema.location import Place, location, relative_name
 from store_schema.tables import SCHEMA_VERSION
+
+GPS_DECIMALS = 8
+"""About a millimetre."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
     """What to build. Only `camera`, `test_logs`, `logs` and `clips_per_shard` determine the content."""
 
-    root: Path
-    """Folder that holds one folder per log, in PandaSet layout."""
-    out: Path
-    """The store."""
+    root: Place
+    """Folder or URL (s3://bucket/logs) that holds one folder per log, in PandaSet layout."""
+    out: Place
+    """The store: folder or URL."""
     workers: int = 2
     """Dask worker processes; 0 runs everything in this process."""
     scheduler: str | None = None
@@ -45,6 +49,16 @@ class BuildConfig:
             raise ValueError(f"workers must be 0 (this process) or more, got {self.workers}")
 
     @property
+    def logs_root(self) -> Path:
+        """Where the logs are."""
+        return location(self.root, listings_cache=True)
+
+    @property
+    def store(self) -> Path:
+        """Where the store is."""
+        return location(self.out)
+
+    @property
     def features(self) -> FeatureConfig:
         """The part that determines a frame's features."""
         return FeatureConfig(view_cameras=self.camera)
@@ -61,8 +75,12 @@ class BuildConfig:
     @property
     def frames_folder(self) -> Path:
         """Frame store of this feature config: another config never reads these frames."""
-        key = hash_json([self.content()["features"], FEATURES_VERSION, FRAME_SCHEMA_VERSION])[:16]
-        return self.out / "frames" / key
+        return self.store / "frames" / frames_key(self.content())
+
+
+def frames_key(content: Mapping[str, Any]) -> str:
+    """Name of the frame-store folder that belongs to the content config of a build or of a version."""
+    return hash_json([content["features"], content["features_version"], FRAME_SCHEMA_VERSION])[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,15 @@ class LogPlan:
     records: tuple[ClipRecord, ...]
     left_out: Mapping[str, str]
     """Clips that touch a missing frame, with the reason."""
+    inputs: Mapping[str, str]
+    """blake3 of every raw file, by path relative to the log's parent."""
+    row: Mapping[str, Any]
+    """The log's row of ``logs.parquet``."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of all raw files."""
+        return hash_json(dict(self.inputs))
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -89,36 +116,44 @@ class ShardPlan:
     records: tuple[ClipRecord, ...]
 
 
-def plan_log(path: Path, config: BuildConfig) -> LogPlan:
-    """Clips and frames of one log.
+def inspect_log(path: Path, config: BuildConfig) -> LogPlan | LogError:
+    """Open one log, hash its files and decide its clips; what is wrong with it is returned."""
+    try:
+        return _inspect(path, config)
+    except LogError as error:
+        return error
+    except OSError as error:
+        return LogError(path.name, f"cannot be read: {error}; fetch it again", file=error.filename)
 
-    Raises:
-        LogError: the log cannot be opened.
-    """
+
+def _inspect(path: Path, config: BuildConfig) -> LogPlan:
     reader = PandaSetLog(path)
     check_cameras(reader, config.features)
     missing = reader.missing_frames()
-    index = clip_records(reader.log_id, reader.num_frames, set(missing), test=reader.log_id in config.test_logs)
-    left_out = {clip_id: f"frame {frame} of log {reader.log_id} is missing" for clip_id, frame in index.left_out}
-    return LogPlan(reader.log_id, path, index.records, left_out)
+    is_test = reader.log_id in config.test_logs
+    index = clip_records(reader.log_id, reader.num_frames, set(missing), test=is_test)
+    gps = reader.gps()
+    row = {
+        "log_id": reader.log_id,
+        "split": "test" if is_test else "train",
+        "num_frames": reader.num_frames,
+        "missing_frames": sorted(missing),
+        "cameras": list(reader.cameras),
+        "start": round(reader.epoch, 6),
+        "latitude": None if gps is None else gps[:, 0].round(GPS_DECIMALS).tolist(),
+        "longitude": None if gps is None else gps[:, 1].round(GPS_DECIMALS).tolist(),
+    }
+    return LogPlan(
+        log_id=reader.log_id,
+        path=path,
+        records=index.records,
+        left_out={clip_id: f"frame {frame} of log {reader.log_id} is missing" for clip_id, frame in index.left_out},
+        inputs={relative_name(file, path.parent): hash_file(file) for file in reader.input_files()},
+        row=row,
+    )
 
 
-def plan_logs(config: BuildConfig) -> tuple[list[LogPlan], list[LogError]]:
-    """Plans of all logs that can be opened, and the errors of those that cannot.
-
-    Raises:
-        ValueError: no logs under the root, or a named log is not there.
-    """
-    plans, errors = [], []
-    for path in open_logs(config.root, config.logs):
-        try:
-            plans.append(plan_log(path, config))
-        except LogError as error:
-            errors.append(error)
-    return plans, errors
-
-
-def plan_shards(records: list[ClipRecord], clips_per_shard: int) -> list[ShardPlan]:
+def plan_shards(records: Sequence[ClipRecord], clips_per_shard: int) -> list[ShardPlan]:
     """Shards by (split, setting), clips in order of their ids: a function of the set of clips alone."""
     shards = []
     for split, setting in sorted({(record.split, record.setting) for record in records}):
@@ -132,7 +167,7 @@ def plan_shards(records: list[ClipRecord], clips_per_shard: int) -> list[ShardPl
     return shards
 
 
-def staging_key(config: BuildConfig, shards: list[ShardPlan], inputs: Mapping[str, str]) -> str:
-    """Name of the folder where finished shards of this very build wait for the rest, across restarts."""
-    plan = [[shard.name, [asdict(record) for record in shard.records]] for shard in shards]
-    return hash_json([config.content(), SCHEMA_VERSION, plan, dict(inputs)])[:16]
+def request_key(config: BuildConfig, plans: Sequence[LogPlan]) -> str:
+    """What is asked for: config, raw bytes and clips. The same request has the same answer, so it is done once."""
+    logs = {plan.log_id: [plan.digest, [asdict(record) for record in plan.records]] for plan in plans}
+    return hash_json([config.content(), SCHEMA_VERSION, FRAME_SCHEMA_VERSION, logs])

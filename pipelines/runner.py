@@ -43,14 +43,20 @@ class OnDask:
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Results as they finish; each is released at once, so that a lost worker repeats only its own task."""
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         # pure=False: tasks have side effects and decide themselves what is already done.
         futures = [self._client.submit(function, *call, pure=False) for call in calls]
         queue = as_completed(futures)
         del futures
         for future in queue:
-            yield future.result()
+            try:
+                yield future.result()
+            except KilledWorker as error:
+                raise RuntimeError(
+                    f"workers died repeatedly ({error}), most likely for lack of memory: "
+                    "give each more or take fewer --workers, then run flux4d-build resume STORE"
+                ) from error
 
 
 @contextmanager

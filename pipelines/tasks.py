@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines.assemble import assemble_clip
-from pipelines.frame_features import FeatureConfig, compute_frame
-from pipelines.plan import ShardPlan
+from pipelines.frame_features import FeatureConfig, FrameComputer
+from pipelines.plan import LogPlan, ShardPlan
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset import PandaSetLog
 from store_schema.atomic import write_atomic
-from store_schema.frame_store import stored_input_hash, write_frame
+from store_schema.clip import ClipRecord
+from store_schema.codec import flow_class_counts
+from store_schema.frame_store import CorruptFrameError, StoredFrame, read_frame, stored_input_hash, write_frame
 from store_schema.hashing import hash_file
 from store_schema.shards import Member, Shard, write_shard
+from store_schema.units import FLOW
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSource:
+    """Where a log's frames come from: the frame store, or the raw log where that has none."""
+
+    path: Path
+    """The raw log."""
+    folder: Path
+    """The log's folder in the frame store."""
+    input_hash: str
+    """Hash of the raw bytes the stored frames must be made from."""
+    features: FeatureConfig
+
+    @classmethod
+    def of(cls, plan: LogPlan, frames_folder: Path, features: FeatureConfig) -> FrameSource:
+        """The source of a planned log."""
+        return cls(plan.path, frames_folder / plan.log_id, plan.digest, features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,68 +58,114 @@ class ShardDone:
 
     shard: Shard
     clips: tuple[dict[str, Any], ...]
+    healed: int = 0
+    """Frames that were lost or damaged in the frame store and made again."""
 
 
-def log_group(frames_folder: Path, log_id: str) -> Path:
-    """Zarr group of one log."""
-    return frames_folder / f"{log_id}.zarr"
-
-
-def hash_inputs(log_path: Path) -> tuple[str, dict[str, str] | LogError]:
-    """Id of a log, and blake3 of its every raw file by path relative to the log's parent."""
-    try:
-        files = PandaSetLog(log_path).input_files()
-        return log_path.name, {str(file.relative_to(log_path.parent)): hash_file(file) for file in files}
-    except LogError as error:
-        return log_path.name, error
-    except OSError as error:
-        return log_path.name, LogError(log_path.name, str(error), file=error.filename)
-
-
-def build_frames(
-    log_path: Path, frames: tuple[int, ...], config: FeatureConfig, input_hash: str, frames_folder: Path
-) -> FramesDone:
+def build_frames(source: FrameSource, frames: tuple[int, ...]) -> FramesDone:
     """Make the frames that are not stored yet or come from other raw bytes."""
-    reader = PandaSetLog(log_path)
-    group = log_group(frames_folder, reader.log_id)
     made = kept = 0
     try:
+        computer = FrameComputer(PandaSetLog(source.path), source.features)
         for frame in frames:
-            if stored_input_hash(group, frame) == input_hash:
+            if stored_input_hash(source.folder, frame) == source.input_hash:
                 kept += 1
                 continue
-            write_frame(group, compute_frame(reader, frame, config), input_hash)
+            _make(computer, source, frame)
             made += 1
     except LogError as error:
-        return FramesDone(reader.log_id, made, kept, error)
-    return FramesDone(reader.log_id, made, kept)
+        return FramesDone(source.path.name, made, kept, error)
+    return FramesDone(source.path.name, made, kept)
 
 
-def build_shard(plan: ShardPlan, roots: dict[str, Path], frames_folder: Path, staging: Path) -> ShardDone:
-    """Write one shard, or take the one a killed run finished."""
-    path = staging / "shards" / plan.name
-    sidecar = staging / f"{plan.name}.json"
-    if sidecar.is_file() and path.is_file():
-        record = _from_json(sidecar)
-        if hash_file(path) == record.shard.blake3:
-            return record
+def _make(computer: FrameComputer, source: FrameSource, frame: int) -> None:
+    try:
+        stored = computer.compute(frame)
+        # Clips turn the flow into their own frame: what is too long for the grid must be found here.
+        FLOW.encode(np.linalg.norm(stored.arrays.flow, axis=1))
+    except ValueError as error:
+        reason = f"no features can be made: {error}; fetch the frame's files again, or leave the log out"
+        raise LogError(source.path.name, reason, frame=frame, file=source.path) from error
+    write_frame(source.folder, stored, source.input_hash)
+
+
+def build_shard(plan: ShardPlan, sources: Mapping[str, FrameSource], staging: Path) -> ShardDone:
+    """Write one shard, or take the one a killed run finished.
+
+    Args:
+        plan: the clips.
+        sources: frames of every log the clips are of.
+        staging: folder of this build; the shard goes to its ``version/shards``.
+
+    Raises:
+        RuntimeError: a log changed since its frames were made.
+    """
+    path, sidecar = staging / "version" / "shards" / plan.name, staging / "done" / f"{plan.name}.json"
+    if (kept := _finished(plan, path, sidecar)) is not None:
+        return kept
     rows: list[dict[str, Any]] = []
+    healed = 0
 
-    def samples() -> Any:
+    def samples() -> Iterator[tuple[str, dict[str, bytes]]]:
+        nonlocal healed
         for clip in plan.records:
-            reader = PandaSetLog(roots[clip.log_id])
-            done = assemble_clip(clip, reader, log_group(frames_folder, clip.log_id))
-            counts = {name: getattr(done, name) for name in ("num_points", "num_coloured", "num_views")}
-            rows.append({**asdict(clip), "shard": plan.name, **counts})
+            frames = _Frames(sources[clip.log_id])
+            done = assemble_clip(clip, frames.reader, frames.read)
+            healed += frames.healed
+            rows.append(_clip_row(clip, plan.name, done.num_coloured, done.num_views, done.flow_class, done.members))
             yield clip.clip_id, done.members
 
-    shard = write_shard(path, samples())
-    result = ShardDone(shard, tuple(rows))
-    write_atomic(sidecar, json.dumps({"shard": asdict(shard), "clips": rows}).encode())
+    try:
+        shard = write_shard(path, samples())
+    except LogError as error:
+        raise RuntimeError(f"{error}. The log changed while it was being built: run the build again") from error
+    result = ShardDone(shard, tuple(rows), healed)
+    write_sidecar(sidecar, result)
     return result
 
 
-def _from_json(path: Path) -> ShardDone:
-    raw = json.loads(path.read_bytes())
+class _Frames:
+    """Frames of one log; a damaged one is made again."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self.reader = PandaSetLog(source.path)
+        self.healed = 0
+        self._source = source
+
+    def read(self, frame: int, arrays: Collection[str]) -> StoredFrame:
+        try:
+            return read_frame(self._source.folder, frame, arrays)
+        except (CorruptFrameError, FileNotFoundError):
+            _make(FrameComputer(self.reader, self._source.features), self._source, frame)
+            self.healed += 1
+            return read_frame(self._source.folder, frame, arrays)
+
+
+def _clip_row(
+    clip: ClipRecord, shard: str, num_coloured: int, num_views: int, flow_class: Any, members: Mapping[str, bytes]
+) -> dict[str, Any]:
+    return {
+        **asdict(clip),
+        "shard": shard,
+        "num_points": len(flow_class),
+        "num_coloured": num_coloured,
+        "num_views": num_views,
+        **flow_class_counts(flow_class),
+        "num_bytes": sum(len(data) for data in members.values()),
+    }
+
+
+def write_sidecar(path: Path, done: ShardDone) -> None:
+    """Say beside a build's shards that one is finished, and what is in it."""
+    write_atomic(path, json.dumps({"shard": asdict(done.shard), "clips": done.clips}).encode())
+
+
+def _finished(plan: ShardPlan, path: Path, sidecar: Path) -> ShardDone | None:
+    """The shard as an earlier run left it, if it is whole and holds the planned clips."""
+    if not (sidecar.is_file() and path.is_file()):
+        return None
+    raw = json.loads(sidecar.read_bytes())
     members = tuple(Member(**member) for member in raw["shard"].pop("members"))
-    return ShardDone(Shard(**raw["shard"], members=members), tuple(raw["clips"]))
+    done = ShardDone(Shard(**raw["shard"], members=members), tuple(raw["clips"]))
+    same_clips = [row["clip_id"] for row in done.clips] == [record.clip_id for record in plan.records]
+    return done if same_clips and hash_file(path) == done.shard.blake3 else None
