@@ -127,7 +127,10 @@ def _rounded(values: NDArray[np.float64] | np.float64) -> Any:
 
 def mask_runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Runs of true pixels of a mask in row-major order: starts and lengths."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel().view(np.int8), [0]])))
+    flat = mask.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    first, last = np.zeros(int(flat[:1].any()), np.int64), np.full(int(flat[-1:].any()), flat.size)
+    edges = np.concatenate([first, changes, last])
     return edges[::2].astype(np.int32), (edges[1::2] - edges[::2]).astype(np.int32)
 
 
