@@ -24,8 +24,8 @@ from store_schema.dataset import LATEST
 from store_schema.location import filesystem, remove_tree
 from store_schema.manifest import Manifest
 
-FRAMES_PER_TASK = 4
-"""A task covers a range of frames: large enough to amortise opening a log, small enough to balance."""
+FRAMES_PER_TASK = 2
+"""A task covers a range of frames: neighbours share their cuboids, and few frames are left to wait for at the end."""
 LOCK = "build.lock"
 PENDING = "build.json"
 """The request of a build that has not finished, for `resume`."""

@@ -78,7 +78,7 @@ class FrameComputer:
             LogError: the log lacks a view camera.
         """
         check_cameras(reader, config)
-        self._reader, self._config = reader, config
+        self.reader, self._config = reader, config
         self._missing = frozenset(reader.missing_frames())
         self._held: dict[int, Cuboids | None] = {}
         self._decoder = ImageDecoder()
@@ -89,7 +89,7 @@ class FrameComputer:
         Raises:
             LogError: bad input, naming log, frame, file and reason.
         """
-        reader, config = self._reader, self._config
+        reader, config = self.reader, self._config
         sweep = reader.sweep(frame)
         cuboids = self._cuboids(frame)
         following = self._cuboids_at(frame + 1)
@@ -125,20 +125,20 @@ class FrameComputer:
 
     def _cuboids(self, frame: int) -> Cuboids | None:
         if frame not in self._held:
-            self._held[frame] = self._reader.cuboids(frame)
+            self._held[frame] = self.reader.cuboids(frame)
             self._held = {other: self._held[other] for other in (frame - 1, frame) if other in self._held}
         return self._held[frame]
 
     def _cuboids_at(self, frame: int) -> Cuboids | None:
         """Cuboids of a frame, None outside the log and where the frame is missing."""
-        usable = 0 <= frame < self._reader.num_frames and frame not in self._missing
+        usable = 0 <= frame < self.reader.num_frames and frame not in self._missing
         return self._cuboids(frame) if usable else None
 
     def _neighbour(self, cuboids: Cuboids | None, following: Cuboids | None) -> _Neighbour | None:
         if cuboids is None:
             return None
         other = following or self._cuboids_at(cuboids.frame - 1)
-        return None if other is None else _Neighbour(other, self._reader.sweep_time(other.frame))
+        return None if other is None else _Neighbour(other, self.reader.sweep_time(other.frame))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+_MALLOC = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+_KEEP_BYTES = 256 << 20
 
 
 class Runner(Protocol):
@@ -60,6 +62,21 @@ class OnDask:
 
 
 @contextmanager
+def local_cluster(workers: int) -> Iterator[Any]:
+    """A Dask cluster of `workers` processes of one thread each on this machine."""
+    import dask
+    from distributed import LocalCluster
+
+    # Dask makes workers hand memory back at once, so that every frame faults its arrays in anew.
+    environment = {f"distributed.nanny.pre-spawn-environ.{name}": _KEEP_BYTES for name in _MALLOC}
+    with (
+        dask.config.set(environment),
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
 def open_runner(workers: int, scheduler: str | None) -> Iterator[Runner]:
     """A runner for `workers` local processes (0: none) or the Dask scheduler at an address.
 
@@ -69,7 +86,7 @@ def open_runner(workers: int, scheduler: str | None) -> Iterator[Runner]:
     if scheduler is None and workers == 0:
         yield InProcess()
         return
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if scheduler is not None:
         try:
@@ -79,8 +96,5 @@ def open_runner(workers: int, scheduler: str | None) -> Iterator[Runner]:
         with client:
             yield OnDask(client)
         return
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster) as client,
-    ):
+    with local_cluster(workers) as cluster, Client(cluster) as client:
         yield OnDask(client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,22 @@ class FrameSource:
         return cls(plan.path, frames_folder / plan.log_id, plan.digest, features)
 
 
+_OPENED = threading.local()
+
+
+def _computer(source: FrameSource) -> FrameComputer:
+    """The log of a source, opened. A thread holds its last one: the next task is most likely of the same log.
+
+    Raises:
+        LogError: the log cannot be opened any more.
+    """
+    if getattr(_OPENED, "source", None) != source:
+        _OPENED.computer = FrameComputer(PandaSetLog(source.path), source.features)
+        _OPENED.source = source
+    computer: FrameComputer = _OPENED.computer
+    return computer
+
+
 @dataclass(frozen=True, slots=True)
 class FramesDone:
     """Result of `build_frames`."""
@@ -66,7 +83,7 @@ def build_frames(source: FrameSource, frames: tuple[int, ...]) -> FramesDone:
     """Make the frames that are not stored yet or come from other raw bytes."""
     made = kept = 0
     try:
-        computer = FrameComputer(PandaSetLog(source.path), source.features)
+        computer = _computer(source)
         for frame in frames:
             if stored_input_hash(source.folder, frame) == source.input_hash:
                 kept += 1
@@ -128,15 +145,16 @@ class _Frames:
     """Frames of one log; a damaged one is made again."""
 
     def __init__(self, source: FrameSource) -> None:
-        self.reader = PandaSetLog(source.path)
         self.healed = 0
+        self._computer = _computer(source)
+        self.reader = self._computer.reader
         self._source = source
 
     def read(self, frame: int, arrays: Collection[str]) -> StoredFrame:
         try:
             return read_frame(self._source.folder, frame, arrays)
         except (CorruptFrameError, FileNotFoundError):
-            _make(FrameComputer(self.reader, self._source.features), self._source, frame)
+            _make(self._computer, self._source, frame)
             self.healed += 1
             return read_frame(self._source.folder, frame, arrays)
 
