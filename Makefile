@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo_out
 REAL ?= real_out
 PANDASET_ROOT ?=
+BENCH_ROOT = $(if $(PANDASET_ROOT),--root $(PANDASET_ROOT))
 LOG ?= $(notdir $(patsubst %/lidar,%,$(firstword $(sort $(wildcard $(PANDASET_ROOT)/*/lidar)))))
 
 # Idle OpenMP threads must not spin while the rasteriser's own threads work.
@@ -51,8 +52,11 @@ lint: $(READY)  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## Benchmarks, one JSON object each as the last line
+bench: $(READY)  ## Benchmarks, one JSON object each as the last line; the real log is found by PANDASET_ROOT
 	$(BIN)/python -m benchmarks.rasterize --quick --json
+	$(BIN)/python -m benchmarks.preprocess --quick --json $(BENCH_ROOT)
+	$(BIN)/python -m benchmarks.scale --quick --json $(BENCH_ROOT)
+	$(BIN)/python -m benchmarks.invariance --json $(BENCH_ROOT)
 
 gpu-check: $(READY)  ## Parity and speed on a CUDA device: make gpu-check [STORE=store]; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.gpu $(if $(STORE),--store $(STORE))

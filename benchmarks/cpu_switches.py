@@ -79,7 +79,7 @@ def main() -> None:
         simplejpeg.decode_jpeg(jpeg)
         times.append(time.process_time() - start)
     result = {
-        "numpy": blake3(np.sin(values).tobytes()).hexdigest()[:12],
+        "numpy": blake3(np.exp(values).tobytes()).hexdigest()[:12],
         "libm": blake3(np.array([math.exp(value) for value in values]).tobytes()).hexdigest()[:12],
         "blas": blake3((square @ square).tobytes()).hexdigest()[:12],
         "vectors": any("ymm" in text or "zmm" in text for text in scaled.inspect_asm().values()),

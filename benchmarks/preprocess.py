@@ -157,7 +157,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         scaling = result["scaling"]
         console.print(
             f"frames on 1 worker {scaling['workers_1_s']:.2f} s, on 2 {scaling['workers_2_s']:.2f} s: "
-            f"{scaling['speedup']:.2f} times faster (start of the cluster left out: {scaling['startup_s']:.1f} s)"
+            f"{scaling['speedup']:.2f} times faster ({scaling['speedup_low']:.2f} to {scaling['speedup_high']:.2f}; "
+            f"start of the cluster left out: {scaling['startup_s']:.1f} s)"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pipelines.runner import open_runner
 from pipelines.tasks import FrameSource, build_frames
 
 
-def frame_stage_scaling(log: Path, folder: Path, progress: Progress, repeats: int = 3) -> dict[str, Any]:
+def frame_stage_scaling(log: Path, folder: Path, progress: Progress, repeats: int = 5) -> dict[str, Any]:
     """Best of several runs each, taken in turn; the start of the cluster and of every worker's kernels is left out.
 
     The log is built twice under two names, so that the tasks can be shared out evenly.
@@ -36,10 +37,13 @@ def frame_stage_scaling(log: Path, folder: Path, progress: Progress, repeats: in
             startups.append(startup)
             times[workers].append(seconds)
             progress.advance(task)
+    pairs = [one / two for one, two in zip(times[1], times[2], strict=True)]
     return {
         "workers_1_s": min(times[1]),
         "workers_2_s": min(times[2]),
-        "speedup": min(times[1]) / min(times[2]),
+        "speedup": statistics.median(pairs),
+        "speedup_low": min(pairs),
+        "speedup_high": max(pairs),
         "all_workers_1_s": times[1],
         "all_workers_2_s": times[2],
         "startup_s": max(startups),

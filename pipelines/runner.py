@@ -67,10 +67,11 @@ def local_cluster(workers: int) -> Iterator[Any]:
     import dask
     from distributed import LocalCluster
 
-    # Dask makes workers hand memory back at once, so that every frame faults its arrays in anew.
-    environment = {f"distributed.nanny.pre-spawn-environ.{name}": _KEEP_BYTES for name in _MALLOC}
+    # Dask makes workers hand memory back at once, so that every frame faults its arrays in anew; and its profiler
+    # stops each worker a hundred times a second.
+    settings: dict[str, Any] = {f"distributed.nanny.pre-spawn-environ.{name}": _KEEP_BYTES for name in _MALLOC}
     with (
-        dask.config.set(environment),
+        dask.config.set({**settings, "distributed.worker.profile.enabled": False}),
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
     ):
         yield cluster

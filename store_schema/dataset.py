@@ -131,6 +131,18 @@ def _newest(store: Path, versions: Sequence[str]) -> str:
     return version
 
 
+def open_manifest(store: Place, version: str | None = None) -> tuple[Path, Manifest]:
+    """Folder and manifest of a version: what can be said of it without its indexes.
+
+    Raises:
+        FileNotFoundError: no such store or version.
+        CorruptManifestError: the manifest does not hash to the version.
+    """
+    place = location(store)
+    folder = place / "versions" / resolve_version(place, version)
+    return folder, parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
+
+
 def open_dataset(store: Place, version: str | None = None) -> Dataset:
     """Open a version of a store.
 
@@ -142,17 +154,14 @@ def open_dataset(store: Place, version: str | None = None) -> Dataset:
         FileNotFoundError: no such store or version.
         CorruptManifestError: manifest or index do not hash to the version.
     """
-    store = location(store)
-    version = resolve_version(store, version)
-    folder = store / "versions" / version
-    manifest = parse_manifest((folder / MANIFEST).read_bytes(), version)
+    folder, manifest = open_manifest(store, version)
     clips = read_index(folder, CLIPS_INDEX, manifest)
     members: dict[str, dict[str, Member]] = {}
     for row in read_index(folder, MEMBERS_INDEX, manifest):
         member = Member(**row)  # type: ignore[arg-type]
         members.setdefault(member.clip_id, {})[member.member] = member
     records = tuple(record_from_json(row) for row in clips)
-    return Dataset(folder=folder, version=version, manifest=manifest, records=records, members=members)
+    return Dataset(folder=folder, version=folder.name, manifest=manifest, records=records, members=members)
 
 
 def read_index(folder: Path, name: str, manifest: Manifest) -> list[dict[str, object]]:

@@ -19,9 +19,9 @@ from filelock import FileLock, Timeout
 from pipelines.build import LOCK, PENDING
 from pipelines.plan import frames_key
 from store_schema.atomic import TEMPORARY_PREFIX, fsync_directory
-from store_schema.dataset import LATEST, resolve_version
+from store_schema.dataset import LATEST, open_manifest, resolve_version
 from store_schema.location import filesystem, remove_tree
-from store_schema.manifest import MANIFEST, CorruptManifestError, parse_manifest
+from store_schema.manifest import MANIFEST, CorruptManifestError
 from store_schema.provenance import read_provenance
 
 SCOPES = "--unfinished, --frames, --versions or --keep-latest"
@@ -166,8 +166,7 @@ def _frames(store: Path, frames: Literal["all", "old"] | None) -> list[Path]:
         return []
     kept = None
     if frames == "old":
-        version = resolve_version(store)
-        manifest = parse_manifest((store / "versions" / version / MANIFEST).read_bytes(), version)
+        _, manifest = open_manifest(store)
         try:
             kept = frames_key(manifest.config)
         except KeyError as error:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.store_tools.readable import plural
-from store_schema.dataset import CLIPS_INDEX, LOGS_INDEX, read_index, resolve_version
+from store_schema.dataset import CLIPS_INDEX, LOGS_INDEX, open_manifest, read_index
 from store_schema.labels import FlowClass
-from store_schema.location import Place, location
-from store_schema.manifest import MANIFEST, CorruptManifestError, Manifest, parse_manifest
+from store_schema.location import Place
+from store_schema.manifest import CorruptManifestError, Manifest
 from store_schema.provenance import read_provenance
 
 Row = Mapping[str, Any]
@@ -96,10 +96,7 @@ def summarise(store: Place, version: str | None = None) -> Summary:
         FileNotFoundError: no such store or version.
         CorruptManifestError: manifest or index do not hash to the version.
     """
-    store = location(store)
-    version = resolve_version(store, version)
-    folder = store / "versions" / version
-    manifest = parse_manifest((folder / MANIFEST).read_bytes(), version)
+    folder, manifest = open_manifest(store, version)
     clips = read_index(folder, CLIPS_INDEX, manifest)
     provenance, problem = {}, None
     try:
@@ -108,7 +105,7 @@ def summarise(store: Place, version: str | None = None) -> Summary:
         problem = str(error)
     return Summary(
         folder=folder,
-        version=version,
+        version=folder.name,
         manifest=manifest,
         clips=tuple(sorted(clips, key=lambda row: (str(row["split"]), str(row["setting"]), str(row["clip_id"])))),
         logs=tuple(read_index(folder, LOGS_INDEX, manifest)),
