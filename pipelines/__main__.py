@@ -193,9 +193,15 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True)
     try:
         return run(command, console)
-    except (ValueError, FileNotFoundError, RuntimeError, LogError) as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
-        return 1
+    except (ValueError, OSError, RuntimeError, LogError) as error:
+        reason = str(error)
+    except Exception as error:
+        # What an object store's client raises has no common class; anything else is a defect and shows its traceback.
+        if type(error).__module__.split(".")[0] not in ("botocore", "aiohttp", "google", "gcsfs", "azure"):
+            raise
+        reason = f"object store: {error}; check its address and credentials, see docs/cluster.md"
+    console.print(f"[red]error:[/red] {escape(reason)}", highlight=False)
+    return 1
 
 
 if __name__ == "__main__":

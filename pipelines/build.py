@@ -61,7 +61,7 @@ def build(config: BuildConfig, console: Console | None = None) -> BuildResult:
         _remember(config)
         result = _build(config, console or Console(stderr=True))
         write_atomic(config.store / LATEST, result.version.encode())
-        (config.store / PENDING).unlink()
+        (config.store / PENDING).unlink(missing_ok=True)
         remove_litter(config.store)
     return result
 

@@ -38,7 +38,8 @@ def location(place: Place, *, listings_cache: bool = False) -> Path:
         path = UPath(place, use_listings_cache=listings_cache)
         _ = path.fs
     except ImportError as error:
-        raise ValueError(f"{place}: {error}; for s3:// install the extra: pip install 'flux4d-street[s3]'") from error
+        hint = "; pip install 'flux4d-street[s3]' brings it" if protocol == "s3" else ""
+        raise ValueError(f"{place}: {error}{hint}") from error
     except ValueError as error:
         raise ValueError(f"{place}: no file system for {protocol}:// ({error})") from error
     return cast(Path, path)

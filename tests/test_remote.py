@@ -112,6 +112,19 @@ def test_the_verbs_take_urls(s3: S3, remote: BuildResult, capsys: pytest.Capture
     assert "flux4d-build build" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_store_that_does_not_answer_ends_in_a_message(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", "/nowhere")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    assert main(["ls", s3.url("store")]) == 1
+    assert "check its address and credentials" in " ".join(capsys.readouterr().err.split())
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
 def test_a_short_object_ends_the_read_not_the_reader(s3: S3) -> None:
     path = location(s3.url("short"))
     path.write_bytes(b"12345")
