@@ -61,7 +61,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Read every shard of a version and compare it with its hash; exit status 1 when something is wrong."""
+    """Compare every byte of a version with its hash; names file, shard and clip, exit status 1 when something is wrong."""
 
     store: Annotated[str, tyro.conf.Positional]
     """The store: folder or URL."""

@@ -23,7 +23,11 @@ GPS_DECIMALS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
-    """What to build. Only `camera`, `test_logs`, `logs` and `clips_per_shard` determine the content."""
+    """Build a dataset version from raw logs. What is there is kept, what is missing made, what is damaged repaired.
+
+    The version hash is printed as the last line. Of the options, only root, camera, logs, test-logs and
+    clips-per-shard determine it.
+    """
 
     root: Place
     """Folder or URL (s3://bucket/logs) that holds one folder per log, in PandaSet layout."""
