@@ -61,7 +61,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Compare every byte of a version with its hash; names file, shard and clip, exit status 1 when something is wrong."""
+    """Compare every byte of a version with its hash and name what differs: file, shard, clip; exit status 1 then."""
 
     store: Annotated[str, tyro.conf.Positional]
     """The store: folder or URL."""
