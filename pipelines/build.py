@@ -17,7 +17,7 @@ from pipelines.commit import adopt_shards, commit, find_finished
 from pipelines.plan import BuildConfig, LogPlan, inspect_log, plan_shards, request_key
 from pipelines.runner import Runner, open_runner
 from pipelines.sources.base import LogError
-from pipelines.sources.pandaset import open_logs
+from pipelines.sources.pandaset_layout import open_logs
 from pipelines.tasks import FramesDone, FrameSource, ShardDone, build_frames, build_shard
 from store_schema.atomic import remove_litter, write_atomic
 from store_schema.dataset import LATEST

@@ -25,7 +25,8 @@ from pipelines.frame_features import FeatureConfig, check_cameras, compute_frame
 from pipelines.plan import BuildConfig
 from pipelines.sources import safe_pickle
 from pipelines.sources.base import LogError
-from pipelines.sources.pandaset import PandaSetLog, open_logs
+from pipelines.sources.pandaset import PandaSetLog
+from pipelines.sources.pandaset_layout import open_logs
 from store_schema.clip import Clip
 from store_schema.dataset import Dataset, open_dataset
 from store_schema.verify import verify_version

@@ -16,8 +16,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipelines.sources.base import LogError, LogReader
-from pipelines.sources.pandaset import PandaSetLog, open_logs
-from pipelines.sources.pandaset_layout import CAMERAS
+from pipelines.sources.pandaset import PandaSetLog
+from pipelines.sources.pandaset_layout import CAMERAS, open_logs
 from tests.fake_log import EPOCH, edit_table, write_json, write_log, write_table
 from tests.real_slice import real_log
 
