@@ -61,7 +61,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Compare every byte of a version with its hash and name what differs: file, shard, clip; exit status 1 then."""
+    """Compare every byte of a version, and the store's frames, with their hashes; name what differs, exit status 1."""
 
     store: Annotated[str, tyro.conf.Positional]
     """The store: folder or URL."""
@@ -147,21 +147,21 @@ def _verify(command: Verify, console: Console) -> int:
     from rich.progress import Progress
 
     from store_schema.dataset import resolve_version
-    from store_schema.verify import verify_version
+    from store_schema.verify import verify_frames, verify_version
 
     store = location(command.store)
     version = resolve_version(store, command.version)
+    folder = store / "versions" / version
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("shards", total=None)
-        problems = list(
-            verify_version(
-                store / "versions" / version, lambda done, total: progress.update(task, completed=done, total=total)
-            )
-        )
+        shards, frames = progress.add_task("shards", total=None), progress.add_task("frames", total=None)
+        problems = [
+            *verify_version(folder, lambda done, total: progress.update(shards, completed=done, total=total)),
+            *verify_frames(store, lambda done, total: progress.update(frames, completed=done, total=total)),
+        ]
     for problem in problems:
         print(problem)
     if not problems:
-        manifest = parse_manifest((store / "versions" / version / MANIFEST).read_bytes(), version)
+        manifest = parse_manifest((folder / MANIFEST).read_bytes(), version)
         print(f"{version}: {len(manifest.shards)} shards, {sum(manifest.counts.values())} clips, all intact")
     return 1 if problems else 0
 

@@ -29,6 +29,7 @@ from store_schema.atomic import write_atomic
 from store_schema.hashing import hash_json
 
 FRAME_SCHEMA_VERSION = 2
+_SUFFIX = ".zarr.zip"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -81,7 +82,7 @@ class StoredFrame:
 
 def frame_path(log_folder: Path, frame: int) -> Path:
     """File of a frame."""
-    return log_folder / f"f{frame:04d}.zarr.zip"
+    return log_folder / f"f{frame:04d}{_SUFFIX}"
 
 
 def array_hash(array: NDArray) -> str:
@@ -187,6 +188,23 @@ def read_frame(log_folder: Path, frame: int, arrays: Collection[str] = ARRAYS) -
     if odd:
         raise CorruptFrameError(f"{path}: {odd[0]} does not match its hash; delete the file and run the build again")
     return StoredFrame(frame=frame, arrays=FrameArrays(**{**_EMPTY, **held}), attributes=attributes)
+
+
+def check_frame(path: Path) -> None:
+    """Compare every byte of a stored frame with what was written, the zip's own bookkeeping included.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CorruptFrameError: it is not what was written.
+    """
+    digits = path.name.removeprefix("f").removesuffix(_SUFFIX)
+    if not digits.isdecimal():
+        raise CorruptFrameError(f"{path}: is not the name of a frame; delete the file")
+    read_frame(path.parent, int(digits))
+    data = path.read_bytes()
+    # What is in it is right by now, and the same entries have one form.
+    if _pack(_unpack(data, ARRAYS)) != data:
+        raise CorruptFrameError(f"{path}: the zip's bookkeeping is damaged; delete the file and run the build again")
 
 
 _EMPTY: Mapping[str, NDArray] = {

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from store_schema.atomic import TEMPORARY_PREFIX
 from store_schema.dataset import CLIPS_INDEX, INDEXES, LOGS_INDEX, MEMBERS_INDEX, SHARDS, read_index
+from store_schema.frame_store import CorruptFrameError, check_frame
 from store_schema.hashing import hash_bytes, hash_file
 from store_schema.location import files_below, read_range, relative_name
 from store_schema.manifest import MANIFEST, SCHEMA, CorruptManifestError, Manifest, parse_manifest
@@ -50,6 +52,22 @@ def verify_version(folder: Path, progress: Progress = lambda done, total: None) 
         progress(done, len(manifest.shards))
         yield from _shard_problems(folder / SHARDS / name, str(expected["blake3"]), indexes)
     progress(len(manifest.shards), len(manifest.shards))
+
+
+def verify_frames(store: Path, progress: Progress = lambda done, total: None) -> Iterator[Problem]:
+    """Compare every stored frame with its hashes. Frames are no part of a version: a build makes damaged ones again.
+
+    Args:
+        store: the store.
+        progress: for a progress bar.
+    """
+    paths = [path for path in files_below(store / "frames") if not path.name.startswith(TEMPORARY_PREFIX)]
+    for done, path in enumerate(paths):
+        progress(done, len(paths))
+        try:
+            check_frame(path)
+        except CorruptFrameError as error:
+            yield Problem(path, str(error).removeprefix(f"{path}: "))
 
 
 def intact_shards(folder: Path, manifest: Manifest) -> tuple[str, ...]:

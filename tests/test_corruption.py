@@ -29,7 +29,7 @@ from store_schema.frame_store import (
 from store_schema.manifest import CorruptManifestError
 from store_schema.reader import ClipReader
 from store_schema.shards import CorruptShardError, Member
-from store_schema.verify import Problem, verify_version
+from store_schema.verify import Problem, verify_frames, verify_version
 from tests.small_frame import make_frame
 from tests.small_version import SHARDS, same, write_small_version
 
@@ -415,3 +415,22 @@ def test_a_frame_under_another_frame_s_name_is_refused(tmp_path: Path) -> None:
     assert stored_input_hash(tmp_path, 4) is None
     with pytest.raises(FileNotFoundError, match="f0003"):
         read_frame(tmp_path, 3)
+
+
+def test_every_flipped_bit_of_a_stored_frame_is_found_by_verify(tmp_path: Path) -> None:
+    folder = tmp_path / "frames" / "key" / "log"
+    write_frame(folder, make_frame(), "input")
+    path = frame_path(folder, 3)
+    assert list(verify_frames(tmp_path)) == []
+    content = path.read_bytes()
+    rng = np.random.default_rng(5)
+    for place in rng.integers(0, len(content), 300):
+        data = bytearray(content)
+        data[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(data))
+        assert [problem.file for problem in verify_frames(tmp_path)] == [path], place
+    path.write_bytes(content[: len(content) // 2])
+    assert [problem.file for problem in verify_frames(tmp_path)] == [path]
+    path.write_bytes(content)
+    (folder / "notes.txt").touch()
+    assert [problem.file.name for problem in verify_frames(tmp_path)] == ["notes.txt"]
