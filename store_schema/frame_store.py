@@ -93,11 +93,6 @@ def array_hash(array: NDArray) -> str:
     return str(hasher.hexdigest())
 
 
-def digest_of(arrays: FrameArrays) -> str:
-    """blake3 over the names and hashes of all arrays."""
-    return str(blake3(json.dumps({name: array_hash(getattr(arrays, name)) for name in ARRAYS}).encode()).hexdigest())
-
-
 def write_frame(log_folder: Path, frame: StoredFrame, input_hash: str) -> None:
     """Write one frame atomically; `input_hash` says which raw bytes and config it came from.
 
