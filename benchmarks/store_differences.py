@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from store_schema.dataset import open_dataset
+from pipelines.store_tools.diff import diff_versions
+from pipelines.store_tools.diff_text import diff_lines
+from store_schema.dataset import resolve_version
 from store_schema.frame_store import ARRAYS, read_frame
 
 
 def differences(one: Path, other: Path) -> Iterator[str]:
-    """Arrays of stored frames, clips' members and the config that differ, a line each; none when all is the same.
+    """Arrays of stored frames that differ, then what differs between the versions; no line when all is the same.
 
     Raises:
         FileNotFoundError: a frame or the version is missing in one of them.
@@ -32,18 +34,6 @@ def differences(one: Path, other: Path) -> Iterator[str]:
     for name, values in gaps.items():
         by = "another shape or text" if max(values) < 0 else f"{max(values):.3g} at most"
         yield f"frame store: {name} differs in {len(values)} frames, by {by}"
-    yield from _version_differences(one, other)
-
-
-def _version_differences(one: Path, other: Path) -> Iterator[str]:
-    left, right = open_dataset(one), open_dataset(other)
-    ours, theirs = (
-        {(clip, name): member.blake3 for clip, held in dataset.members.items() for name, member in held.items()}
-        for dataset in (left, right)
-    )
-    if only := sorted(clip for clip, _ in ours.keys() ^ theirs.keys()):
-        yield f"clips: {sorted(set(only))[:5]} have members that the other version has not"
-    if names := sorted({name for clip, name in ours.keys() & theirs.keys() if ours[clip, name] != theirs[clip, name]}):
-        yield f"clips: members that differ: {names}"
-    if left.manifest.config != right.manifest.config:
-        yield f"manifest: config {dict(left.manifest.config)} against {dict(right.manifest.config)}"
+    ours, theirs = resolve_version(one), resolve_version(other)
+    if ours != theirs:
+        yield from diff_lines(diff_versions(one, ours, theirs, other))

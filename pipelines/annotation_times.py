@@ -23,7 +23,7 @@ def annotation_times(
     Args:
         sweep: P points.
         cuboids: boxes of the same frame.
-        cuboid: the boxes of the points, as `scene_flow.assign_points` and `SceneFlow.cuboid` give them.
+        cuboid: the boxes of the points, as `point_boxes.assign_points` and `SceneFlow.cuboid` give them.
 
     Returns:
         [M] s.

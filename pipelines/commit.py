@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,17 +60,15 @@ def commit(
 
 def find_finished(store: Path, request: str) -> tuple[str, Manifest] | None:
     """Version and manifest of an intact version that a build of the same request made without errors."""
-    for folder in version_folders(store):
-        if _answers(folder, request) and not read_provenance(folder)["failed_logs"] and _intact(folder):
+    for folder, provenance in _answers(store, request):
+        if not provenance["failed_logs"] and _intact(folder):
             return folder.name, parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
     return None
 
 
 def adopt_shards(store: Path, request: str, staging: Path) -> int:
     """Take the intact shards of a damaged version of the same request into `staging`; returns how many."""
-    for folder in version_folders(store):
-        if not _answers(folder, request):
-            continue
+    for folder, _ in _answers(store, request):
         try:
             manifest = parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
             clips = read_index(folder, CLIPS_INDEX, manifest)
@@ -89,11 +87,15 @@ def adopt_shards(store: Path, request: str, staging: Path) -> int:
     return 0
 
 
-def _answers(folder: Path, request: str) -> bool:
-    try:
-        return bool(read_provenance(folder).get("request") == request)
-    except CorruptManifestError:
-        return False
+def _answers(store: Path, request: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folder and provenance of every version that a build of the same request made."""
+    for folder in version_folders(store):
+        try:
+            provenance = read_provenance(folder)
+        except CorruptManifestError:
+            continue
+        if provenance.get("request") == request:
+            yield folder, provenance
 
 
 def _intact(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The units of work a worker runs. Each is idempotent, returns a small record and never raises on bad input."""
+"""The units of work a worker runs. Each is idempotent and returns a small record; bad input comes back in it."""
 
 from __future__ import annotations
 

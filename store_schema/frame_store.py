@@ -171,6 +171,11 @@ def read_frame(log_folder: Path, frame: int, arrays: Collection[str] = ARRAYS) -
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is not in the frame store: run the build again") from None
+    return _decode(path, data, frame, arrays)
+
+
+def _decode(path: Path, data: bytes, frame: int, arrays: Collection[str]) -> StoredFrame:
+    """A frame from its file's bytes, hashes checked; `path` is for errors."""
     try:
         group = zarr.open_group(MemoryStore(_unpack(data, arrays)), mode="r")
         stored = _record(dict(group.attrs), frame)
@@ -195,8 +200,8 @@ def check_frame(path: Path) -> None:
     digits = path.name.removeprefix("f").removesuffix(_SUFFIX)
     if not digits.isdecimal():
         raise CorruptFrameError(f"{path}: is not the name of a frame; delete the file")
-    read_frame(path.parent, int(digits))
     data = path.read_bytes()
+    _decode(path, data, int(digits), ARRAYS)
     # What is in it is right by now, and the same entries have one form.
     if _pack(_unpack(data, ARRAYS)) != data:
         raise CorruptFrameError(f"{path}: the zip's bookkeeping is damaged; delete the file and run the build again")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store_schema.atomic import TEMPORARY_PREFIX
-from store_schema.dataset import CLIPS_INDEX, INDEXES, LOGS_INDEX, MEMBERS_INDEX, SHARDS, read_index
+from store_schema.dataset import CLIPS_INDEX, INDEXES, MEMBERS_INDEX, SHARDS, read_index
 from store_schema.frame_store import CorruptFrameError, check_frame
 from store_schema.hashing import hash_bytes, hash_file
 from store_schema.location import files_below, read_range, relative_name
@@ -148,9 +148,9 @@ def _content(path: Path) -> bytes:
 
 
 def _unlisted(folder: Path, manifest: Manifest) -> Iterator[Problem]:
-    known = {MANIFEST, PROVENANCE, CLIPS_INDEX, MEMBERS_INDEX} | {f"{SHARDS}/{name}" for name in manifest.shards}
+    known = {MANIFEST, PROVENANCE, *manifest.indexes, *(f"{SHARDS}/{name}" for name in manifest.shards)}
     if manifest.schema:
-        known |= {SCHEMA, LOGS_INDEX}
+        known.add(SCHEMA)
     for path in files_below(folder):
         if relative_name(path, folder) not in known:
             yield Problem(path, "is not part of the version")

@@ -45,6 +45,13 @@ def gps_entry(frame: int) -> dict[str, float]:
     return {"lat": 37.7 + 1e-6 * frame, "long": -122.4, "height": 3.0, "xvel": 0.0, "yvel": 1.0}
 
 
+def write_logs(root: Path, count: int) -> Path:
+    """Write the logs log0, log1, ... into `root`, each with frames enough for clips; returns `root`."""
+    for number in range(count):
+        write_log(root / f"log{number}", frames=16, points=60 + number, semseg=False)
+    return root
+
+
 def sweep_table(rng: np.random.Generator, points: int, stamp: float) -> pd.DataFrame:
     """A sweep that ends at `stamp`."""
     xyz = rng.uniform(-50, 50, (3, points))

@@ -22,6 +22,8 @@ from pipelines.sources.pandaset import PandaSetLog
 from store_schema.dataset import open_dataset
 from store_schema.labels import FlowClass
 from store_schema.verify import verify_version
+from tests.toy import make_clip
+from tests.toy_store import write_store
 
 QUIET = Console(quiet=True)
 
@@ -105,6 +107,21 @@ def test_an_existing_cluster_builds_the_same_version(
 def test_a_scheduler_that_does_not_answer_is_named(tiny_logs: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         run(tiny_logs, tmp_path, scheduler="tcp://127.0.0.1:9")
+
+
+def test_leakage_is_asked_of_the_store(
+    built: tuple[Path, BuildResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = str(built[0])
+    assert main(["leakage", store]) == 0
+    assert "0 of 1 checked pairs closer than 5 m" in capsys.readouterr().out
+    assert main(["leakage", store, "--metres", "10000000"]) == 1
+    assert "logs tiny0 (train) and tiny1 (test) come within" in capsys.readouterr().out
+    version = write_store(tmp_path, [make_clip(), make_clip(setting="train_interpolation", seed=1)])
+    assert main(["leakage", str(tmp_path), version]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "log toy is in the splits test, train" in lines
+    assert "without GPS, place n/a: toy" in lines
 
 
 @pytest.fixture

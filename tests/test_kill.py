@@ -16,17 +16,14 @@ from pipelines.build import build
 from pipelines.plan import BuildConfig
 from store_schema.dataset import open_dataset
 from store_schema.verify import verify_version
-from tests.fake_log import write_log
+from tests.fake_log import write_logs
 
 TEST_LOGS = ("log3",)
 
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("logs")
-    for number in range(4):
-        write_log(root / f"log{number}", frames=16, points=60 + number, semseg=False)
-    return root
+    return write_logs(tmp_path_factory.mktemp("logs"), 4)
 
 
 @pytest.fixture(scope="module")

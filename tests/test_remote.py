@@ -17,16 +17,13 @@ from store_schema.location import files_below, location, read_range
 from store_schema.reader import ClipReader
 from store_schema.shards import CorruptShardError
 from store_schema.verify import verify_version
-from tests.fake_log import write_log
+from tests.fake_log import write_logs
 from tests.s3 import S3, s3_server
 
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("logs")
-    for number in range(2):
-        write_log(root / f"log{number}", frames=16, points=60 + number, semseg=False)
-    return root
+    return write_logs(tmp_path_factory.mktemp("logs"), 2)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.store_tools.diff_members import ClipDiff, diff_clip, diff_json, differs
 from pipelines.store_tools.readable import ABSENT
-from store_schema.dataset import CLIPS_INDEX, LOGS_INDEX, Dataset, open_dataset, read_index
+from store_schema.dataset import LOGS_INDEX, Dataset, open_dataset, read_index
 from store_schema.hashing import hash_bytes
 from store_schema.location import Place
 from store_schema.manifest import SCHEMA, CorruptManifestError
@@ -155,8 +155,7 @@ def _logs(a: Dataset, b: Dataset) -> SetDiff:
 
 def _moved(a: Dataset, b: Dataset) -> dict[str, str]:
     shards_a, shards_b = (
-        {str(row["clip_id"]): str(row["shard"]) for row in read_index(side.folder, CLIPS_INDEX, side.manifest)}
-        for side in (a, b)
+        {clip_id: next(iter(members.values())).shard for clip_id, members in side.members.items()} for side in (a, b)
     )
     both = sorted(shards_a.keys() & shards_b.keys())
     return {clip: f"{shards_a[clip]} -> {shards_b[clip]}" for clip in both if shards_a[clip] != shards_b[clip]}

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from pipelines.build import LOCK, PENDING
 from pipelines.plan import frames_key
 from store_schema.atomic import TEMPORARY_PREFIX, fsync_directory
-from store_schema.dataset import LATEST, open_manifest, resolve_version
+from store_schema.dataset import LATEST, open_manifest, resolve_version, version_folders
 from store_schema.location import filesystem, remove_tree
 from store_schema.manifest import MANIFEST, CorruptManifestError
 from store_schema.provenance import read_provenance
@@ -128,11 +128,6 @@ def _lock(store: Path, remove: bool) -> AbstractContextManager[Any]:
         raise RuntimeError(f"a build is writing {store}: wait until it has finished") from error
 
 
-def _complete(store: Path) -> list[str]:
-    names = [path.parent.name for path in (store / "versions").glob(f"*/{MANIFEST}")]
-    return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
-
-
 def _latest(store: Path) -> str | None:
     path = store / LATEST
     return path.read_text().strip() if path.is_file() else None
@@ -141,7 +136,8 @@ def _latest(store: Path) -> str | None:
 def _versions(store: Path, scopes: Scopes) -> list[Path]:
     latest = _latest(store)
     if scopes.keep_latest is not None:
-        by_age = sorted(_complete(store), key=lambda version: (_built_at(store, version), version), reverse=True)
+        complete = [folder.name for folder in version_folders(store)]
+        by_age = sorted(complete, key=lambda version: (_built_at(store, version), version), reverse=True)
         going = [version for version in by_age[scopes.keep_latest :] if version != latest]
     else:
         going = list(dict.fromkeys(resolve_version(store, version) for version in scopes.versions))
