@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal, get_args
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -11,23 +14,60 @@ from pipelines.sources.base import Cuboids
 _CELL_M = 1.0  # of the grid on the ground that cuts down the boxes a point is tested against
 _MAX_CELLS = 512  # of that grid in a row; boxes spread over more metres get larger cells
 
+Overlap = Literal["smallest", "last"]
+Lidars = Literal["own", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRules:
+    """How points get their boxes.
+
+    `P0_RULES`, the defaults, are this project's protocol. `AV2_RULES` are those of Argoverse 2's scene-flow challenge
+    (av2-api, ``Flow.from_sweep_pair``), whose labels Bucket Normalized EPE takes over. One difference to them stays:
+    there a point of several boxes is void as soon as one of their tracks ends; here the winning box's track decides.
+    """
+
+    expand_m: float = 0.0
+    """Growth of every box in width and in length, m in total (half of it on each side); the height stays as
+    annotated. Argoverse 2: 0.2."""
+
+    overlap: Overlap = "smallest"
+    """Whose a point in several boxes is: of the smallest as annotated (ties: the lowest row), or of the last in the
+    list (Argoverse 2)."""
+
+    lidars: Lidars = "own"
+    """Boxes a point can lie in: those of its own LiDAR and of both, or all of them. PandaSet draws what two LiDARs
+    see in motion twice, up to a metre apart, hence "own". Argoverse 2 has one list for both of its LiDARs: "any"."""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.expand_m) and self.expand_m >= 0):
+            raise ValueError(f"FlowRules.expand_m must be finite and not negative, in metres; got {self.expand_m!r}")
+        for name, allowed in (("overlap", get_args(Overlap)), ("lidars", get_args(Lidars))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"FlowRules.{name} must be one of {allowed}, got {getattr(self, name)!r}")
+
+
+P0_RULES = FlowRules()
+AV2_RULES = FlowRules(expand_m=0.2, overlap="last", lidars="any")
+
 
 def assign_points(
     points: NDArray[np.float64],  # [P, 3] m, world
     sensor: NDArray[np.uint8],  # [P] LiDAR of the point
     cuboids: Cuboids,
+    rules: FlowRules = P0_RULES,
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """The box each point lies in.
 
     Returns:
-        Row of the smallest box of the point's own LiDAR (-1 none) [P], and whether the point lies in boxes of
-        the other LiDAR only [P]. A point on a face is inside.
+        Row of the box that `rules` gives the point to (-1 none) [P], and whether the point lies only in boxes that
+        `rules` keeps from it, those of the other LiDAR [P]. A point on a face is inside.
     """
     if not len(cuboids.track):
         return np.full(len(points), -1, dtype=np.int32), np.zeros(len(points), dtype=np.bool_)
-    volume = cuboids.size[:, 0] * cuboids.size[:, 1] * cuboids.size[:, 2]
-    order = np.argsort(volume, kind="stable")  # so that the first hit is the answer
-    position, half, box_sensor = cuboids.position[order], cuboids.size[order] / 2, cuboids.sensor[order]
+    order = _precedence(cuboids, rules)
+    position, half = cuboids.position[order], _grown(cuboids.size[order], rules) / 2
+    box_sensor = np.where(rules.lidars == "any", -1, cuboids.sensor[order]).astype(np.int64)
     cos, sin = cos_sin(cuboids.yaw[order])
     # A micrometre more than the box reaches: the test for it rounds.
     reach_x = np.abs(cos) * half[:, 0] + np.abs(sin) * half[:, 1] + 1e-6
@@ -38,9 +78,23 @@ def assign_points(
     first, last = (np.floor((position[:, :2] + way * reach - origin) / cell).astype(np.int64) for way in (-1, 1))
     held, members = _boxes_of_cells(first, last, last.max(axis=0) + 1)
     cuboid, other_only = _first_box(
-        points, sensor, held, members, origin, cell, position, half, cos, sin, box_sensor.astype(np.int64), order
+        points, sensor, held, members, origin, cell, position, half, cos, sin, box_sensor, order
     )
     return cuboid, other_only
+
+
+def _precedence(cuboids: Cuboids, rules: FlowRules) -> NDArray[np.int64]:
+    """Rows of the boxes [M] such that the first one that holds a point wins it."""
+    if rules.overlap == "last":
+        return np.arange(len(cuboids.track), dtype=np.int64)[::-1].copy()
+    volume = cuboids.size[:, 0] * cuboids.size[:, 1] * cuboids.size[:, 2]
+    return np.argsort(volume, kind="stable")
+
+
+def _grown(size: NDArray[np.float64], rules: FlowRules) -> NDArray[np.float64]:
+    """Sizes [M, 3] of the boxes that points are tested against, m."""
+    grown: NDArray[np.float64] = size + np.array([rules.expand_m, rules.expand_m, 0.0])
+    return grown
 
 
 def cos_sin(angle: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -82,11 +136,11 @@ def _first_box(
     members: NDArray[np.int32],
     origin: NDArray[np.float64],  # [2] of the cells
     cell: float,
-    position: NDArray[np.float64],  # [M, 3] smallest box first
+    position: NDArray[np.float64],  # [M, 3] the box that wins first
     half: NDArray[np.float64],  # [M, 3]
     cos: NDArray[np.float64],  # [M]
     sin: NDArray[np.float64],  # [M]
-    box_sensor: NDArray[np.int64],  # [M]
+    box_sensor: NDArray[np.int64],  # [M] -1 for boxes of every LiDAR
     order: NDArray[np.int64],  # [M] row of each box
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     hit = np.full(len(points), -1, dtype=np.int32)

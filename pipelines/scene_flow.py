@@ -1,7 +1,8 @@
 """Scene-flow ground truth from cuboids: for every LiDAR point its motion to the next sweep.
 
-Flow is in world axes and so free of ego motion. The point set and rules are those of the evaluation
-(point set P0): boxes as annotated, without expansion; each LiDAR's points meet that LiDAR's boxes only.
+Flow is in world axes and so free of ego motion. By default the point set and rules are those of the evaluation
+(point set P0): boxes as annotated, without expansion; each LiDAR's points meet that LiDAR's boxes only. Other
+protocols' rules are options (`FlowRules`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipelines.point_boxes import assign_points, cos_sin
+from pipelines.point_boxes import AV2_RULES, P0_RULES, FlowRules, assign_points, cos_sin
 from pipelines.sources.base import Cuboids, Sweep
 from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass, bucket_of
+
+__all__ = [
+    "AV2_RULES",
+    "P0_RULES",
+    "FlowRules",
+    "SceneFlow",
+    "box_corners",
+    "flow_ground_truth",
+    "match_tracks",
+    "moving_boxes",
+    "rigid_flow",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,12 +40,14 @@ class SceneFlow:
     cuboid: NDArray[np.int32]  # [P] row of the box the point lies in, -1 none
 
 
-def flow_ground_truth(sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | None) -> SceneFlow:
+def flow_ground_truth(
+    sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | None, rules: FlowRules = P0_RULES
+) -> SceneFlow:
     """Scene flow of every point of `sweep` from the boxes of its frame and of the next one.
 
-    A point belongs to the smallest box (ties: the lowest row) that contains it and was annotated for the point's
-    LiDAR: boxes of sensor -1 and of the point's own sensor. It moves rigidly with that box:
-    ``flow = R1 R0^T (p - c0) + c1 - p``. Dynamic is ``||flow|| >= 0.05 m`` per point and pair, as in the
+    By the default `rules` a point belongs to the smallest box (ties: the lowest row) that contains it and was
+    annotated for the point's LiDAR: boxes of sensor -1 and of the point's own sensor. It moves rigidly with that
+    box: ``flow = R1 R0^T (p - c0) + c1 - p``. Dynamic is ``||flow|| >= 0.05 m`` per point and pair, as in the
     Argoverse 2 three-way EPE. The threshold is not scaled by the time of the pair: both the threshold and
     PandaSet's frames are for 10 Hz. Classes:
 
@@ -45,13 +60,14 @@ def flow_ground_truth(sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | No
         sweep: P points.
         cuboids: boxes of the same frame.
         cuboids_next: boxes of the next frame, None at the end of a log.
+        rules: which box a point belongs to.
 
     Raises:
         ValueError: the cuboids are of another frame than the sweep, or a track stands twice in a frame.
     """
     if cuboids.frame != sweep.frame:
         raise ValueError(f"sweep of frame {sweep.frame} with cuboids of frame {cuboids.frame}: pass the same frame")
-    cuboid, other_only = assign_points(sweep.points, sweep.sensor, cuboids)
+    cuboid, other_only = assign_points(sweep.points, sweep.sensor, cuboids, rules)
     flow = np.zeros_like(sweep.points)
     labels = np.array([bucket_of(label) for label in cuboids.label] + [Bucket.BACKGROUND], dtype=np.uint8)
     bucket = labels[cuboid]
@@ -64,7 +80,7 @@ def flow_ground_truth(sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | No
     flow_class[(cuboid < 0) & ~other_only] = FlowClass.BACKGROUND_STATIC
     known = np.flatnonzero((cuboid >= 0) & (np.append(row_next, -1)[cuboid] >= 0))
     boxes = cuboid[known]
-    moved = _rigid_flow(sweep.points[known], boxes, row_next, cuboids, cuboids_next)
+    moved = rigid_flow(sweep.points[known], boxes, cuboids.position, *_pair_motion(row_next, cuboids, cuboids_next))
     flow[known] = moved
     dynamic = _norm(moved) >= DYNAMIC_THRESHOLD_M
     flow_class[known] = np.where(dynamic, FlowClass.FOREGROUND_DYNAMIC, FlowClass.FOREGROUND_STATIC)
@@ -85,7 +101,8 @@ def moving_boxes(cuboids: Cuboids, cuboids_next: Cuboids) -> NDArray[np.bool_]:
     known = np.flatnonzero(row_next >= 0)
     corners = box_corners(cuboids.position[known], cuboids.size[known], cuboids.yaw[known])
     rows = np.repeat(known, 8)
-    flow = _rigid_flow(corners.reshape(-1, 3), rows, row_next, cuboids, cuboids_next)
+    motion = _pair_motion(row_next, cuboids, cuboids_next)
+    flow = rigid_flow(corners.reshape(-1, 3), rows, cuboids.position, *motion)
     moving[known] = (_norm(flow).reshape(-1, 8) >= DYNAMIC_THRESHOLD_M).any(axis=1)
     return moving
 
@@ -118,20 +135,29 @@ def box_corners(
     return np.stack([x, y, local[..., 2]], axis=-1) + position[:, None, :]
 
 
-def _rigid_flow(
+def rigid_flow(
     points: NDArray[np.float64],  # [Q, 3] m
-    rows: NDArray[np.integer],  # [Q] into cuboids: the box a point is fixed to
-    row_next: NDArray[np.int64],  # [M] into cuboids_next, not -1 for any of those
+    rows: NDArray[np.integer],  # [Q] the box a point is fixed to
+    centre: NDArray[np.float64],  # [M, 3] m, of the boxes
+    step: NDArray[np.float64],  # [M, 3] m, of the centres
+    turn: NDArray[np.float64],  # [M] rad, about the vertical through the centre
+) -> NDArray[np.float64]:
+    """Motion of points fixed to boxes that step and turn, [Q, 3] m; exactly 0 on a box at rest."""
+    flow: NDArray[np.float64] = _moved_with(points, rows, centre, step, *cos_sin(turn))
+    return flow
+
+
+def _pair_motion(
+    row_next: NDArray[np.int64],  # [M] of `match_tracks`
     cuboids: Cuboids,
     cuboids_next: Cuboids,
-) -> NDArray[np.float64]:
-    """Motion of points fixed to boxes, [Q, 3] m."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Step [M, 3] m and turn [M] rad of each box to the other frame; 0 where its track is not there."""
     known = np.flatnonzero(row_next >= 0)
     step, turn = np.zeros_like(cuboids.position), np.zeros_like(cuboids.yaw)
     step[known] = cuboids_next.position[row_next[known]] - cuboids.position[known]
     turn[known] = cuboids_next.yaw[row_next[known]] - cuboids.yaw[known]
-    flow: NDArray[np.float64] = _moved_with(points, rows, cuboids.position, step, *cos_sin(turn))
-    return flow
+    return step, turn
 
 
 def _norm(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Scene-flow ground truth: analytic motions, the box rules one by one, a plain twin on the real log."""
+"""Scene-flow ground truth: analytic motions, the box rules one by one, a plain twin on random scenes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from pipelines.point_boxes import assign_points
-from pipelines.scene_flow import SceneFlow, box_corners, flow_ground_truth, moving_boxes
+from pipelines.scene_flow import FlowRules, SceneFlow, box_corners, flow_ground_truth, moving_boxes
 from pipelines.sources.base import Cuboids, Sweep
-from store_schema.labels import PANDASET_BUCKETS, Bucket, FlowClass
+from store_schema.labels import Bucket, FlowClass
 from tests import real_slice
+from tests.plain_ground_truth import plain_flow
 
 IGNORED, BS, FS, FD = (
     FlowClass.IGNORED,
@@ -50,41 +51,6 @@ def make_cuboids(*rows: tuple, frame: int = 0) -> Cuboids:
         stationary=np.zeros(len(rows), bool),
         sensor=np.array([row[5] for row in rows], np.int8),
     )
-
-
-def plain_flow(sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | None) -> SceneFlow:
-    """The slow twin: every box against all points, rotation matrices, no shortcuts."""
-
-    def rotation(yaw: float) -> np.ndarray:
-        return np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
-
-    count = len(sweep.points)
-    row, volume = np.full(count, -1, np.int32), np.full(count, np.inf)
-    in_other = np.zeros(count, bool)
-    for m in range(len(cuboids.track)):
-        local = (sweep.points - cuboids.position[m]) @ rotation(cuboids.yaw[m])
-        inside = (np.abs(local) <= cuboids.size[m] / 2).all(axis=1)
-        own = (cuboids.sensor[m] == -1) | (cuboids.sensor[m] == sweep.sensor)
-        in_other |= inside & ~own
-        take = inside & own & (np.prod(cuboids.size[m]) < volume)
-        row[take], volume[take] = m, np.prod(cuboids.size[m])
-    flow, flow_class, bucket = np.zeros((count, 3)), np.full(count, BS, np.uint8), np.zeros(count, np.uint8)
-    for m, track in enumerate(cuboids.track):
-        rows = row == m
-        bucket[rows] = PANDASET_BUCKETS.get(cuboids.label[m], Bucket.OTHER)
-        if cuboids_next is None or track not in cuboids_next.track:
-            flow_class[rows] = IGNORED
-            continue
-        n = cuboids_next.track.index(track)
-        turn = rotation(cuboids_next.yaw[n]) @ rotation(cuboids.yaw[m]).T
-        points = sweep.points[rows]
-        flow[rows] = (points - cuboids.position[m]) @ turn.T + cuboids_next.position[n] - points
-        flow_class[rows] = np.where(np.linalg.norm(flow[rows], axis=1) >= 0.05, FD, FS)
-    other_only = in_other & (row < 0)
-    flow_class[other_only], bucket[other_only] = IGNORED, Bucket.OTHER
-    if cuboids_next is None:
-        flow_class[:] = IGNORED
-    return SceneFlow(flow, flow_class, bucket, row)
 
 
 CAR = ("a", "Car", (10, 5, 1), (2, 4, 2), 0.3, -1)
@@ -162,6 +128,70 @@ def test_siblings_serve_their_own_lidar_only() -> None:
     np.testing.assert_array_equal(result.bucket[2:4], [Bucket.OTHER, Bucket.OTHER])
 
 
+def test_expansion_is_total_in_width_and_length_and_not_in_height() -> None:
+    box = make_cuboids(("a", "Car", (0, 0, 0), (2, 6, 2), np.pi / 2, -1))  # heading turns to -x
+    points = np.array([[-3.09, 0, 0], [-3.11, 0, 0], [0, 1.09, 0], [0, 1.11, 0], [0, 0, 0.99], [0, 0, 1.01]])
+    sensor = np.zeros(6, np.uint8)
+    np.testing.assert_array_equal(assign_points(points, sensor, box)[0], [-1, -1, -1, -1, 0, -1])
+    grown, _ = assign_points(points, sensor, box, FlowRules(expand_m=0.2))
+    np.testing.assert_array_equal(grown, [0, -1, 0, -1, 0, -1])
+
+
+def test_smallest_is_meant_as_annotated() -> None:
+    """The flat box is the smaller one as annotated and the larger one once both have grown."""
+    flat, cube = ("flat", "Bus", (0, 0, 0), (0.1, 5, 2), 0, -1), ("cube", "Car", (0, 0, 0), (1, 1, 1.05), 0, -1)
+    for rows, expected in (((flat, cube), 0), ((cube, flat), 1)):
+        row, _ = assign_points(np.zeros((1, 3)), np.zeros(1, np.uint8), make_cuboids(*rows), FlowRules(expand_m=2))
+        assert row[0] == expected
+
+
+def test_last_box_in_the_list_wins() -> None:
+    small = ("small", "Pedestrian", (0, 0, 0), (1, 1, 1), 0, -1)
+    big = ("big", "Bus", (0, 0, 0), (4, 4, 4), 0, -1)
+    for boxes in (make_cuboids(small, big), make_cuboids(big, small)):
+        result = flow_ground_truth(
+            make_sweep([[0, 0, 0], [1.5, 0, 0]]), boxes, dataclasses.replace(boxes, frame=1), FlowRules(overlap="last")
+        )
+        np.testing.assert_array_equal(result.cuboid, [1, boxes.track.index("big")])
+        assert result.bucket[0] == (Bucket.OTHER_VEHICLES if boxes.track[1] == "big" else Bucket.PEDESTRIAN)
+
+
+def test_boxes_of_any_lidar() -> None:
+    boxes = make_cuboids(("of0", "Car", (0, 0, 0), (2, 4, 2), 0, 0), ("of1", "Car", (0, 1, 0), (2, 4, 2), 0, 1))
+    points = [[0, 2.9, 0], [0, -1.9, 0], [9, 9, 9]]
+    arguments = make_sweep(points, [0, 1, 0]), boxes, dataclasses.replace(boxes, frame=1)
+    own, of_any = flow_ground_truth(*arguments), flow_ground_truth(*arguments, FlowRules(lidars="any"))
+    np.testing.assert_array_equal(own.flow_class, [IGNORED, IGNORED, BS])
+    np.testing.assert_array_equal(of_any.cuboid, [1, 0, -1])
+    np.testing.assert_array_equal(of_any.flow_class, [FS, FS, BS])
+
+
+def test_a_box_of_the_other_lidar_never_hides_an_own_one() -> None:
+    """Also where it comes first in the order of precedence."""
+    boxes = make_cuboids(
+        ("own", "Car", (0, 0, 0), (2, 4, 2), 0, 0), ("other", "Pedestrian", (0, 0, 0), (1, 1, 1), 0, 1)
+    )
+    for overlap in ("smallest", "last"):
+        row, other_only = assign_points(np.zeros((1, 3)), np.zeros(1, np.uint8), boxes, FlowRules(overlap=overlap))
+        assert row[0] == 0
+        assert not other_only[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"expand_m": -0.1}, "expand_m must be finite and not negative"),
+        ({"expand_m": float("nan")}, "expand_m must be finite"),
+        ({"expand_m": float("inf")}, "expand_m must be finite"),
+        ({"overlap": "first"}, "overlap must be one of .*'smallest', 'last'.*got 'first'"),
+        ({"lidars": "both"}, "lidars must be one of .*'own', 'any'.*got 'both'"),
+    ],
+)
+def test_rules_that_mean_nothing_are_refused(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FlowRules(**wrong)
+
+
 def test_missing_track_and_missing_frame_are_ignored() -> None:
     gone = ("b", "Cones", (20, 0, 1), (2, 2, 2), 0, -1)
     sweep = make_sweep([[10, 5, 1], [20, 0, 1], [50, 50, 0]])
@@ -214,10 +244,15 @@ def _random_scene(seed: int) -> tuple[Sweep, Cuboids, Cuboids]:
     return sweep, make_cuboids(*rows), make_cuboids(*rows_next[::-1], frame=1)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**31))
-def test_random_scenes_against_the_plain_twin(seed: int) -> None:
-    _same(flow_ground_truth(*_random_scene(seed)), plain_flow(*_random_scene(seed)))
+RULES = st.builds(
+    FlowRules, st.sampled_from([0.0, 0.2, 3.0]), st.sampled_from(["smallest", "last"]), st.sampled_from(["own", "any"])
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**31), RULES)
+def test_random_scenes_against_the_plain_twin(seed: int, rules: FlowRules) -> None:
+    _same(flow_ground_truth(*_random_scene(seed), rules), plain_flow(*_random_scene(seed), rules))
 
 
 @pytest.mark.parametrize("far", [600.0, 5e4])
@@ -253,18 +288,6 @@ def _same(fast: SceneFlow, slow: SceneFlow) -> None:
     np.testing.assert_array_equal(fast.flow_class, slow.flow_class)
     np.testing.assert_array_equal(fast.bucket, slow.bucket)
     np.testing.assert_allclose(fast.flow, slow.flow, atol=1e-9)
-
-
-@pytest.mark.parametrize("frame", [0, 17, 34])
-def test_real_frames_against_the_plain_twin(frame: int) -> None:
-    sweep, now, later = real_slice.sweep(frame), real_slice.cuboids(frame), real_slice.cuboids(frame + 1)
-    result = flow_ground_truth(sweep, now, later)
-    _same(result, plain_flow(sweep, now, later))
-    counts = np.bincount(result.flow_class, minlength=4)
-    assert counts[FD] > 5_000
-    assert 0 < counts[IGNORED] < 1_000
-    at_rest = now.stationary & np.isin(now.track, later.track)
-    assert not moving_boxes(now, later)[at_rest].any()
 
 
 def test_flow_brings_real_points_closer_to_the_next_sweep() -> None:
