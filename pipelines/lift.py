@@ -16,7 +16,7 @@ from pipelines.sources.base import Sweep
 from pipelines.visibility import Sighting
 
 GREY = 127
-"""Value of the three channels of a point that no camera sees."""
+"""Value of the three channels of a point without a colour."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,14 +28,17 @@ class Colours:
 
 
 def colour_points(sweep: Sweep, sightings: Sequence[Sighting], images: Iterable[NDArray[np.uint8]]) -> Colours:
-    """Colour the points of a sweep from the cameras that see them.
+    """Colour the points of a sweep from the cameras that see them clearly.
 
-    A camera sees a point that projects into its image and is not behind nearer returns (`pipelines.visibility`).
-    Among those cameras the one whose stamp is nearest to the point's own time wins; then the one in which the point
-    is farther from the image border, relative to the image's size; then the first. Nothing is moved to the
-    camera's time: that would need the motion the network is to find. What moves is therefore off by its speed
-    times the time between, which the rule makes as small as the rig allows. The colour is that of the pixel
-    the point falls in, without interpolation across outlines.
+    A camera can colour a point that projects into its image, is not behind nearer returns and not at the outline of
+    anything nearer (`clear` in `pipelines.visibility`); what no camera can colour stays without. Among the cameras
+    that can, the one whose stamp is nearest to the point's own time wins; then the one in which the point is farther
+    from the image border, relative to the image's size; then the first. Nothing is moved to the camera's time: that
+    would need the motion the network is to find. What moves is therefore off by its speed times the time between,
+    which the rule makes as small as the rig allows. There is no limit on that time: what moves is not known here, and
+    a limit of 50 ms would take the colour from 13 % of log 002's coloured points, nine in ten of them not moving (half
+    of the back camera's, which fires where the sweep begins and ends; a fifth of the forward LiDAR's). The colour is
+    that of the pixel the point falls in, without interpolation across outlines.
 
     Args:
         sweep: P points.
@@ -57,7 +60,7 @@ def colour_points(sweep: Sweep, sightings: Sequence[Sighting], images: Iterable[
             raise ValueError(f"{name}: the image is {list(shape)} uint8, got {list(image.shape)} {image.dtype}")
         seen = sighting.projection
         _take_better(
-            seen.rows, seen.uv, sighting.visible, sweep.times, sighting.camera.time, image, index, best, camera, rgb
+            seen.rows, seen.uv, sighting.clear, sweep.times, sighting.camera.time, image, index, best, camera, rgb
         )
     return Colours(rgb, camera)
 
@@ -66,7 +69,7 @@ def colour_points(sweep: Sweep, sightings: Sequence[Sighting], images: Iterable[
 def _take_better(
     rows: NDArray[np.int64],  # [Q]
     uv: NDArray[np.float64],  # [Q, 2]
-    visible: NDArray[np.bool_],  # [Q]
+    clear: NDArray[np.bool_],  # [Q]
     times: NDArray[np.float64],  # [P] s
     time: float,  # s, the camera's
     image: NDArray[np.uint8],  # [H, W, 3]
@@ -77,7 +80,7 @@ def _take_better(
 ) -> None:
     height, width = image.shape[:2]
     for i in range(len(rows)):
-        if not visible[i]:
+        if not clear[i]:
             continue
         row, u, v = rows[i], uv[i, 0], uv[i, 1]
         gap = abs(times[row] - time)

@@ -52,3 +52,20 @@ def seen_from(origin: np.ndarray, points: np.ndarray, low: np.ndarray, high: np.
     offset = points - origin
     distance = np.sqrt((offset**2).sum(axis=1))
     return first_hit(origin, offset / distance[:, None], low, high) > distance - 0.02
+
+
+def view(seed: int, focal: float, baseline: tuple) -> tuple[np.ndarray, ...]:
+    """A street (low, high), its scan [P, 3], and a 1920x1080 camera that looks along it: cam2world, K."""
+    low, high = street(np.random.default_rng(seed))
+    lidar = np.array([0, 0, 2.2])
+    cam2world = np.eye(4)
+    cam2world[:3, :3] = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    cam2world[:3, 3] = lidar + baseline
+    return low, high, scan(lidar, low, high), cam2world, np.array([[focal, 0, 960], [0, focal, 540], [0, 0, 1]])
+
+
+def surface(cam2world: np.ndarray, K: np.ndarray, uv: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """What pixels [R, 2] show, world [R, 3]: where their rays end."""
+    rays = np.column_stack([(uv - K[:2, 2]) / K[[0, 1], [0, 1]], np.ones(len(uv))])
+    directions = rays @ cam2world[:3, :3].T
+    return cam2world[:3, 3] + directions * first_hit(cam2world[:3, 3], directions, low, high)[:, None]
