@@ -37,7 +37,8 @@ from benchmarks.preprocess_work import (
 from benchmarks.scaling import frame_stage_scaling
 from benchmarks.stages import StageClock, cpu_seconds, spread, stages_timed
 from pipelines.build import build
-from pipelines.frame_features import FeatureConfig, FrameComputer
+from pipelines.feature_config import FeatureConfig
+from pipelines.frame_features import FrameComputer
 from pipelines.plan import BuildConfig
 
 

@@ -11,7 +11,8 @@ from scipy.spatial import cKDTree
 
 from benchmarks import preprocess_peer as peer
 from benchmarks.stages import StageClock
-from pipelines.frame_features import FeatureConfig, FrameComputer
+from pipelines.feature_config import FeatureConfig
+from pipelines.frame_features import FrameComputer
 from pipelines.sources.pandaset import PandaSetLog
 from store_schema import frame_store
 

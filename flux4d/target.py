@@ -42,9 +42,13 @@ def make_target(view: View, width: int | None, device: torch.device) -> Target:
 
 
 def scale_depth(view: View, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """A view's sparse depth at another image size: pixel int64 ascending and metres, the nearest return per pixel."""
-    row, column = np.divmod(view.depth_pixel.astype(np.int64), view.width)
+    """A view's sparse depth at another image size: pixel int64 ascending and metres.
+
+    Of the returns the camera sees, the nearest one per pixel.
+    """
+    depth = view.depth[view.depth_visible]
+    row, column = np.divmod(view.depth_pixel[view.depth_visible].astype(np.int64), view.width)
     pixel = (row * height // view.height) * width + column * width // view.width
-    order = np.lexsort((view.depth, pixel))
+    order = np.lexsort((depth, pixel))
     pixel, first = np.unique(pixel[order], return_index=True)
-    return pixel, view.depth[order][first]
+    return pixel, depth[order][first]

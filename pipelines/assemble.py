@@ -108,10 +108,12 @@ def _points(
         arrays = frames[number].arrays
         means = POSITION.encode(transform_points(world2ego0, arrays.points))
         flow = FLOW.encode(transform_points(rotate, arrays.flow))
+        smooth = FLOW.encode(transform_points(rotate, arrays.smooth_flow))
         parts.append(
             {
                 **{name: means[:, axis] for axis, name in enumerate("xyz")},
                 **{f"flow_{name}": flow[:, axis] for axis, name in enumerate("xyz")},
+                **{f"smooth_{name}": smooth[:, axis] for axis, name in enumerate("xyz")},
                 **{name: arrays.rgb[:, channel] for channel, name in enumerate("rgb")},
                 "scale": arrays.scale,
                 "time": TIME.encode(arrays.times - start),
@@ -143,7 +145,9 @@ def _per_view(
 
 
 def _depth(header: ClipHeader, frames: list[StoredFrame]) -> dict[str, NDArray]:
-    return _per_view(header, frames, "depth_view", {"pixel": "depth_pixel", "depth": "depth"})
+    columns = {"pixel": "depth_pixel", "depth": "depth", "visible": "depth_visible"}
+    found = _per_view(header, frames, "depth_view", columns)
+    return {**found, "visible": found["visible"].astype(np.uint8)}
 
 
 def _moving(header: ClipHeader, frames: list[StoredFrame]) -> dict[str, NDArray]:

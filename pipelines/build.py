@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipelines.commit import adopt_shards, commit, find_finished
 from pipelines.plan import BuildConfig, LogPlan, inspect_log, plan_shards, request_key
+from pipelines.point_boxes import FlowRules
 from pipelines.runner import Runner, open_runner
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset_layout import open_logs
@@ -77,7 +78,7 @@ def pending_build(store: Path) -> BuildConfig:
     except FileNotFoundError:
         raise FileNotFoundError(f"{store} holds no unfinished build: start one with flux4d-build build") from None
     lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
-    return BuildConfig(**{**raw, **lists})
+    return BuildConfig(**{**raw, **lists, "flow": FlowRules(**raw["flow"])})
 
 
 def lock_store(store: Path) -> AbstractContextManager[Any]:

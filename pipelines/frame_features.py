@@ -9,51 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.annotation_times import annotation_times
+from pipelines.camera_time import shifted_camera
 from pipelines.depth_map import sparse_depth
+from pipelines.feature_config import FeatureConfig, check_cameras
 from pipelines.images import EncodedImage, ImageDecoder
 from pipelines.knn import knn_scale
 from pipelines.lift import colour_points
 from pipelines.moving_mask import moving_mask
+from pipelines.point_boxes import FlowRules
 from pipelines.scene_flow import SceneFlow, flow_ground_truth, moving_boxes
-from pipelines.sources.base import Cuboids, LogError, LogReader, Sweep
+from pipelines.sources.base import Cuboids, LogReader, Sweep
+from pipelines.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 from pipelines.visibility import Sighting, see
 from store_schema.codec import mask_runs
 from store_schema.frame_store import FrameArrays, StoredFrame
 from store_schema.units import DEPTH, SCALE
 
-FEATURES_VERSION = 2
-"""Raised whenever this code would write other values for the same input, so that stored frames are made again."""
 MIN_SCALE_M = 1e-3
 """A step of the scale's grid: a Gaussian needs some extent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureConfig:
-    """What determines a frame's features."""
-
-    view_cameras: tuple[str, ...] = ("front_camera",)
-    """Cameras whose images are trained on and scored; the paper uses the front camera."""
-    neighbours: int = 3
-    """Nearest neighbours whose mean distance is a point's scale (paper: 3)."""
-
-    def __post_init__(self) -> None:
-        if not self.view_cameras or len(set(self.view_cameras)) != len(self.view_cameras):
-            raise ValueError(f"view_cameras must name at least one camera, each once, got {self.view_cameras}")
-        if self.neighbours < 1:
-            raise ValueError(f"neighbours must be at least 1, got {self.neighbours}; the paper uses 3")
-
-
-def check_cameras(reader: LogReader, config: FeatureConfig) -> None:
-    """Refuse a log that lacks a view camera.
-
-    Raises:
-        LogError: names the cameras the log has.
-    """
-    absent = [name for name in config.view_cameras if name not in reader.cameras]
-    if absent:
-        raise LogError(
-            reader.log_id, f"has no camera {absent}: choose --camera among {list(reader.cameras)}, or --logs"
-        )
 
 
 def compute_frame(reader: LogReader, frame: int, config: FeatureConfig) -> StoredFrame:
@@ -68,7 +41,7 @@ def compute_frame(reader: LogReader, frame: int, config: FeatureConfig) -> Store
 class FrameComputer:
     """Computes the features of a log's frames and holds what consecutive frames share.
 
-    That is two frames' cuboids, and the memory that images are decoded into. Not for two threads at once.
+    That is the cuboids of the frames around, and the memory that images are decoded into. Not for two threads at once.
     """
 
     def __init__(self, reader: LogReader, config: FeatureConfig) -> None:
@@ -79,6 +52,7 @@ class FrameComputer:
         """
         check_cameras(reader, config)
         self.reader, self._config = reader, config
+        self._shifts = dict(config.camera_time_shift)
         self._missing = frozenset(reader.missing_frames())
         self._held: dict[int, Cuboids | None] = {}
         self._decoder = ImageDecoder()
@@ -94,13 +68,14 @@ class FrameComputer:
         cuboids = self._cuboids(frame)
         following = self._cuboids_at(frame + 1)
         neighbour = self._neighbour(cuboids, following)
-        images = [EncodedImage.read(reader.log_id, reader.camera(name, frame)) for name in reader.cameras]
+        cameras = [shifted_camera(reader, name, frame, self._shifts.get(name, 0.0)) for name in reader.cameras]
+        images = [EncodedImage.read(reader.log_id, camera) for camera in cameras]
         sightings = [see(sweep, image.camera, image.width, image.height) for image in images]
         colours = colour_points(sweep, sightings, map(self._decoder.decode, images))
         views = [sightings[reader.cameras.index(name)] for name in config.view_cameras]
-        flow = _flow(sweep, cuboids, following)
+        flow = _flow(sweep, cuboids, following, config.flow)
         moving_view, moving_start, moving_length = _moving_runs(sweep, views, cuboids, neighbour, flow.cuboid)
-        depth_view, depth_pixel, depth = _depths(views)
+        depth_view, depth_pixel, depth, depth_visible = _depths(views)
         arrays = FrameArrays(
             points=sweep.points,
             times=sweep.times,
@@ -113,9 +88,11 @@ class FrameComputer:
             flow=flow.flow,
             flow_class=flow.flow_class,
             bucket=flow.bucket,
+            smooth_flow=self._smooth_flow(sweep, cuboids, flow),
             depth_view=depth_view,
             depth_pixel=depth_pixel,
             depth=depth,
+            depth_visible=depth_visible,
             moving_view=moving_view,
             moving_start=moving_start,
             moving_length=moving_length,
@@ -126,13 +103,23 @@ class FrameComputer:
     def _cuboids(self, frame: int) -> Cuboids | None:
         if frame not in self._held:
             self._held[frame] = self.reader.cuboids(frame)
-            self._held = {other: self._held[other] for other in (frame - 1, frame) if other in self._held}
         return self._held[frame]
 
     def _cuboids_at(self, frame: int) -> Cuboids | None:
         """Cuboids of a frame, None outside the log and where the frame is missing."""
         usable = 0 <= frame < self.reader.num_frames and frame not in self._missing
         return self._cuboids(frame) if usable else None
+
+    def _smooth_flow(self, sweep: Sweep, cuboids: Cuboids | None, flow: SceneFlow) -> NDArray[np.float64]:
+        """Flow along smoothed tracks [P, 3] m; 0 where `flow` has no ground truth."""
+        if cuboids is None:
+            return np.zeros_like(sweep.points)
+        frame = cuboids.frame
+        around = range(frame - HALF_WINDOW, frame + HALF_WINDOW + 1)
+        boxes = [found for other in around if (found := self._cuboids_at(other)) is not None]
+        self._held = {other: held for other, held in self._held.items() if abs(other - frame) <= 2 * HALF_WINDOW}
+        motion = smoothed_motion([(self.reader.sweep_time(other.frame), other) for other in boxes], frame)
+        return smoothed_flow(sweep, cuboids, flow.cuboid, motion)
 
     def _neighbour(self, cuboids: Cuboids | None, following: Cuboids | None) -> _Neighbour | None:
         if cuboids is None:
@@ -149,10 +136,10 @@ class _Neighbour:
     time: float  # s, its sweep's stamp
 
 
-def _flow(sweep: Sweep, cuboids: Cuboids | None, following: Cuboids | None) -> SceneFlow:
+def _flow(sweep: Sweep, cuboids: Cuboids | None, following: Cuboids | None, rules: FlowRules) -> SceneFlow:
     """Scene flow; all IGNORED in a log without cuboids."""
     if cuboids is not None:
-        return flow_ground_truth(sweep, cuboids, following)
+        return flow_ground_truth(sweep, cuboids, following, rules)
     count = len(sweep.points)
     nothing = np.zeros(count, np.uint8)
     return SceneFlow(np.zeros((count, 3)), nothing, nothing, np.full(count, -1, np.int32))
@@ -171,17 +158,15 @@ def _in_view(count: int, views: Sequence[Sighting]) -> NDArray[np.bool_]:
     return seen
 
 
-def _depths(views: Sequence[Sighting]) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.uint32]]:
-    """Visible LiDAR depth of every view, concatenated: view index, pixel, depth on its grid."""
-    index, pixels, depths = [], [], []
-    for number, view in enumerate(views):
-        samples = sparse_depth(view)
-        keep = samples.visible
-        index.append(np.full(int(keep.sum()), number, np.int16))
-        pixels.append(samples.pixel[keep])
-        depths.append(samples.depth[keep])
-    depth = DEPTH.encode(np.concatenate(depths)).astype(np.uint32, copy=False)
-    return np.concatenate(index), np.concatenate(pixels), depth
+def _depths(
+    views: Sequence[Sighting],
+) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.uint32], NDArray[np.bool_]]:
+    """LiDAR depth of every view, concatenated: view index, pixel, depth on its grid, whether the camera sees it."""
+    samples = [sparse_depth(view) for view in views]
+    index = np.concatenate([np.full(len(one.pixel), number, np.int16) for number, one in enumerate(samples)])
+    depth = DEPTH.encode(np.concatenate([one.depth for one in samples])).astype(np.uint32, copy=False)
+    pixel, visible = (np.concatenate([getattr(one, name) for one in samples]) for name in ("pixel", "visible"))
+    return index, pixel, depth, visible
 
 
 def _moving_runs(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.clip_index import TEST_LOGS, clip_records
-from pipelines.frame_features import FEATURES_VERSION, FeatureConfig, check_cameras
+from pipelines.feature_config import FEATURES_VERSION, FeatureConfig, check_cameras
+from pipelines.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset import PandaSetLog
 from store_schema.clip import ClipRecord
@@ -25,8 +26,8 @@ GPS_DECIMALS = 8
 class BuildConfig:
     """Build a dataset version from raw logs. What is there is kept, what is missing made, what is damaged repaired.
 
-    The version hash is printed as the last line. Of the options, only root, camera, logs, test-logs and
-    clips-per-shard determine it.
+    The version hash is printed as the last line. Of the options, only root, camera, logs, test-logs, clips-per-shard,
+    flow.* and camera-time-shift determine it.
     """
 
     root: Place
@@ -45,12 +46,18 @@ class BuildConfig:
     """Logs of the test split; the default is the paper's ten."""
     clips_per_shard: int = 4
     """Clips in one tar."""
+    flow: FlowRules = field(default_factory=FlowRules)
+    """Ground truth of the scene flow; the defaults are the protocol's."""
+    camera_time_shift: dict[str, float] = field(default_factory=dict)
+    """Cameras that expose later than their stamps say (negative: earlier), each followed by the seconds:
+    ``front_camera -0.012``. Their poses move along the camera's own path; docs/time.md says how to find the shift."""
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1:
             raise ValueError(f"clips_per_shard must be at least 1, got {self.clips_per_shard}")
         if self.workers < 0:
             raise ValueError(f"workers must be 0 (this process) or more, got {self.workers}")
+        _ = self.features  # refuses what is wrong before anything is read
 
     @property
     def logs_root(self) -> Path:
@@ -65,7 +72,8 @@ class BuildConfig:
     @property
     def features(self) -> FeatureConfig:
         """The part that determines a frame's features."""
-        return FeatureConfig(view_cameras=self.camera)
+        shifts = tuple(sorted((name, shift) for name, shift in self.camera_time_shift.items() if shift))
+        return FeatureConfig(view_cameras=self.camera, flow=self.flow, camera_time_shift=shifts)
 
     def content(self) -> dict[str, Any]:
         """The part that determines the dataset's content, for the manifest."""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.assemble import assemble_clip
-from pipelines.frame_features import FeatureConfig, FrameComputer
+from pipelines.feature_config import FeatureConfig
+from pipelines.frame_features import FrameComputer
 from pipelines.plan import LogPlan, ShardPlan
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset import PandaSetLog
@@ -99,7 +100,8 @@ def _make(computer: FrameComputer, source: FrameSource, frame: int) -> None:
     try:
         stored = computer.compute(frame)
         # Clips turn the flow into their own frame: what is too long for the grid must be found here.
-        FLOW.encode(np.linalg.norm(stored.arrays.flow, axis=1))
+        for flow in (stored.arrays.flow, stored.arrays.smooth_flow):
+            FLOW.encode(np.linalg.norm(flow, axis=1))
     except ValueError as error:
         reason = f"no features can be made: {error}; fetch the frame's files again, or leave the log out"
         raise LogError(source.path.name, reason, frame=frame, file=source.path) from error

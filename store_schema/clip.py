@@ -62,7 +62,7 @@ class ClipRecord:
 class LiftedPoints:
     """The LiDAR points of the input frames, lifted; one row a point, N rows.
 
-    Sorted by (frame, order in the sweep). `flow*` and `bucket` are ground truth: never a model input.
+    Sorted by (frame, order in the sweep). `flow*`, `bucket` and `smooth_flow` are ground truth: never a model input.
     """
 
     means: NDArray[np.float32]  # [N, 3] m, ego0, at the point's own time
@@ -77,12 +77,14 @@ class LiftedPoints:
     flow: NDArray[np.float32]  # [N, 3] m, ego0 axes, motion to the next sweep with ego motion removed
     flow_class: NDArray[np.uint8]  # [N] store_schema.labels.FlowClass
     bucket: NDArray[np.uint8]  # [N] store_schema.labels.Bucket
+    smooth_flow: NDArray[np.float32] | None = None  # [N, 3] m, as `flow` along smoothed tracks; None in an old store
 
     def __post_init__(self) -> None:
         count = len(self.means)
         for field in fields(self):
-            if len(getattr(self, field.name)) != count:
-                raise ValueError(f"{field.name} has {len(getattr(self, field.name))} rows, means has {count}")
+            column = getattr(self, field.name)
+            if column is not None and len(column) != count:
+                raise ValueError(f"{field.name} has {len(column)} rows, means has {count}")
 
     def __len__(self) -> int:
         return len(self.means)
@@ -102,7 +104,8 @@ class View:
     height: int
     jpeg: bytes  # the log's own file, never re-encoded
     depth_pixel: NDArray[np.int32]  # [D] row * width + column, ascending
-    depth: NDArray[np.float32]  # [D] m, z-depth of the nearest visible LiDAR return at that pixel
+    depth: NDArray[np.float32]  # [D] m, z-depth of the nearest LiDAR return at that pixel
+    depth_visible: NDArray[np.bool_]  # [D] False: the LiDAR saw it over something that hides it from the camera
     moving_mask: NDArray[np.bool_] | None  # [height, width] moving cuboids; None when the log has no cuboids
 
 

@@ -19,7 +19,7 @@ from store_schema import tables
 from store_schema.clip import Boxes, Clip, ClipRecord, LiftedPoints, View
 from store_schema.hashing import canonical_json
 from store_schema.labels import FlowClass
-from store_schema.migrations import check_schema_version
+from store_schema.migrations import check_schema_version, member_schema, migrate_columns
 from store_schema.units import DEPTH, FLOW, POSITION, QUATERNION, SCALE, TIME
 
 QUATERNION_STEP = QUATERNION.step
@@ -55,12 +55,14 @@ class ClipHeader:
     sweep_times: NDArray[np.float64]  # [num_frames] s
     ego2ego0: NDArray[np.float64]  # [num_frames, 4, 4]
     views: tuple[ViewHeader, ...]
+    schema_version: int = tables.SCHEMA_VERSION
+    """Schema of the clip's tables."""
 
     def to_json(self) -> bytes:
         """Canonical bytes."""
         return canonical_json(
             {
-                "schema_version": tables.SCHEMA_VERSION,
+                "schema_version": self.schema_version,
                 "record": asdict(self.record),
                 "rig_cameras": list(self.rig_cameras),
                 "view_cameras": list(self.view_cameras),
@@ -109,6 +111,7 @@ class ClipHeader:
             sweep_times=np.array(raw["sweep_times"], dtype=np.float64),
             ego2ego0=np.array(raw["ego2ego0"], dtype=np.float64),
             views=views,
+            schema_version=raw["schema_version"],
         )
 
 
@@ -187,9 +190,14 @@ def decode_clip(read: Callable[[str], bytes], names: Sequence[str], cameras: Seq
         KeyError: a member is missing.
     """
     header = ClipHeader.from_json(read("clip.json"))
-    depth = tables.from_ipc(tables.DEPTH_SAMPLES, read("depth.arrow"))
-    moving = tables.from_ipc(tables.MASK_RUNS, read("moving.arrow")) if "moving.arrow" in names else None
-    boxes = decode_boxes(tables.from_ipc(tables.BOXES, read("boxes.arrow"))) if "boxes.arrow" in names else None
+
+    def table(name: str) -> dict[str, NDArray]:
+        columns = tables.from_ipc(member_schema(name, header.schema_version), read(name))
+        return migrate_columns(name, columns, header.schema_version)
+
+    depth = table("depth.arrow")
+    moving = table("moving.arrow") if "moving.arrow" in names else None
+    boxes = decode_boxes(table("boxes.arrow")) if "boxes.arrow" in names else None
     views = tuple(
         _decode_view(index, view, header.record, depth, moving, read(view.member))
         for index, view in enumerate(header.views)
@@ -201,7 +209,7 @@ def decode_clip(read: Callable[[str], bytes], names: Sequence[str], cameras: Seq
         view_cameras=header.view_cameras,
         sweep_times=header.sweep_times,
         ego2ego0=header.ego2ego0,
-        points=decode_points(tables.from_ipc(tables.POINTS, read("points.arrow"))),
+        points=decode_points(table("points.arrow")),
         views=views,
         boxes=boxes,
     )
@@ -232,12 +240,13 @@ def _decode_view(
         jpeg=jpeg,
         depth_pixel=depth["pixel"][rows],
         depth=DEPTH.decode(depth["depth"][rows]),
+        depth_visible=depth["visible"][rows].astype(bool),
         moving_mask=mask,
     )
 
 
 def decode_points(columns: Mapping[str, NDArray]) -> LiftedPoints:
-    """Physical values of ``points.arrow``."""
+    """Physical values of ``points.arrow``; of a schema before 3 without the smoothed flow."""
 
     def stack(names: Sequence[str]) -> NDArray:
         return np.stack([columns[name] for name in names], axis=1)
@@ -255,6 +264,7 @@ def decode_points(columns: Mapping[str, NDArray]) -> LiftedPoints:
         flow=FLOW.decode(stack(["flow_x", "flow_y", "flow_z"])),
         flow_class=columns["flow_class"],
         bucket=columns["bucket"],
+        smooth_flow=FLOW.decode(stack(["smooth_x", "smooth_y", "smooth_z"])) if "smooth_x" in columns else None,
     )
 
 

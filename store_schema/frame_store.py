@@ -28,7 +28,7 @@ from zarr.storage import MemoryStore
 from store_schema.atomic import write_atomic
 from store_schema.hashing import hash_json
 
-FRAME_SCHEMA_VERSION = 2
+FRAME_SCHEMA_VERSION = 3
 _SUFFIX = ".zarr.zip"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -52,9 +52,11 @@ class FrameArrays:
     flow: NDArray[np.float64]  # [P, 3] m, world axes
     flow_class: NDArray[np.uint8]  # [P]
     bucket: NDArray[np.uint8]  # [P]
+    smooth_flow: NDArray[np.float64]  # [P, 3] m, world axes, along smoothed tracks
     depth_view: NDArray[np.int16]  # [D] index into the view cameras
     depth_pixel: NDArray[np.int32]  # [D] row * width + column
     depth: NDArray[np.uint32]  # [D] on the DEPTH grid
+    depth_visible: NDArray[np.bool_]  # [D] the camera sees it
     moving_view: NDArray[np.int16]  # [R]
     moving_start: NDArray[np.int32]  # [R]
     moving_length: NDArray[np.int32]  # [R]
@@ -219,9 +221,11 @@ _EMPTY: Mapping[str, NDArray] = {
     "flow": np.zeros((0, 3)),
     "flow_class": np.zeros(0, np.uint8),
     "bucket": np.zeros(0, np.uint8),
+    "smooth_flow": np.zeros((0, 3)),
     "depth_view": np.zeros(0, np.int16),
     "depth_pixel": np.zeros(0, np.int32),
     "depth": np.zeros(0, np.uint32),
+    "depth_visible": np.zeros(0, np.bool_),
     "moving_view": np.zeros(0, np.int16),
     "moving_start": np.zeros(0, np.int32),
     "moving_length": np.zeros(0, np.int32),

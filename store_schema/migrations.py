@@ -6,13 +6,17 @@ what the version before wrote to the new form **in memory**. Stores are never re
 * 1 -> 2: columns on a grid state their largest error in the field metadata; ``clips.parquet`` has flow-class counts
   and byte counts (None in a migrated row); ``logs.parquet`` and ``schema.json`` exist (no logs are known of an old
   version); ``provenance.json`` carries its own hash and those of the index files (old files carry none).
+* 2 -> 3: ``depth.arrow`` keeps hidden returns too and marks them (``visible``; what old ones hold is visible);
+  ``points.arrow`` has the flow along smoothed tracks (``smooth_*``; not known of an old version).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from store_schema.tables import CLIPS, FILES, SCHEMA_VERSION
 
@@ -24,6 +28,7 @@ _CLIP_COLUMNS_OF_2 = (
     "num_foreground_dynamic",
     "num_bytes",
 )
+_MEMBER_COLUMNS_OF_3 = {"points.arrow": ("smooth_x", "smooth_y", "smooth_z"), "depth.arrow": ("visible",)}
 
 
 def check_schema_version(found: int) -> None:
@@ -42,6 +47,19 @@ def check_schema_version(found: int) -> None:
 def migrate_manifest(raw: dict[str, Any]) -> dict[str, Any]:
     """The content of a manifest of any known version in today's form."""
     return {"schema": "", **raw} if raw["schema_version"] < 2 else raw
+
+
+def member_schema(name: str, version: int) -> pa.Schema:
+    """Columns that a table of a clip of schema `version` has on disk."""
+    absent = _MEMBER_COLUMNS_OF_3.get(name, ()) if version < 3 else ()
+    return pa.schema([field for field in FILES[name] if field.name not in absent])
+
+
+def migrate_columns(name: str, columns: dict[str, NDArray], version: int) -> dict[str, NDArray]:
+    """A table of a clip of schema `version` as today's readers take it; columns that were not recorded stay absent."""
+    if name == "depth.arrow" and version < 3:
+        return {**columns, "visible": np.ones(len(columns["pixel"]), np.uint8)}
+    return columns
 
 
 def index_schema(name: str, version: int) -> pa.Schema:

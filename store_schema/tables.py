@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from store_schema.units import DEPTH, FLOW, POSITION, QUATERNION, SCALE, TIME, Grid
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a reader of the previous version would misread what is written now (see `store_schema.migrations`)."""
 
 
@@ -49,6 +49,9 @@ POINTS = pa.schema(
         _on("flow_z", FLOW),
         _plain("flow_class", pa.uint8(), "store_schema.labels.FlowClass"),
         _plain("bucket", pa.uint8(), "store_schema.labels.Bucket"),
+        _on("smooth_x", FLOW),
+        _on("smooth_y", FLOW),
+        _on("smooth_z", FLOW),
     ]
 )
 """``points.arrow``: LiDAR points of the input frames in ego0, sorted by (frame, order in the sweep)."""
@@ -58,9 +61,10 @@ DEPTH_SAMPLES = pa.schema(
         _plain("view", pa.int16(), "index into views of clip.json"),
         _plain("pixel", pa.int32(), "row * width + column"),
         _on("depth", DEPTH),
+        _plain("visible", pa.uint8(), "1: the camera sees the return, 0: nearer surfaces hide it"),
     ]
 )
-"""``depth.arrow``: nearest visible LiDAR return a pixel, sorted by (view, pixel)."""
+"""``depth.arrow``: nearest LiDAR return a pixel, hidden ones marked, sorted by (view, pixel)."""
 
 MASK_RUNS = pa.schema(
     [

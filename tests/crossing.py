@@ -37,7 +37,13 @@ def _paint(view: View, truth: Gaussians) -> View:
     depth = image.depth[0, ..., 0].flatten()
     pixel = torch.nonzero((depth > 1.0) & (depth < 29.0)).squeeze(1)[::7]
     jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality=95)
-    return replace(view, jpeg=jpeg, depth_pixel=pixel.int().numpy(), depth=depth[pixel].numpy())
+    return replace(
+        view,
+        jpeg=jpeg,
+        depth_pixel=pixel.int().numpy(),
+        depth=depth[pixel].numpy(),
+        depth_visible=np.ones(len(pixel), bool),
+    )
 
 
 def crossing_clip(per_frame: int = 900) -> Clip:

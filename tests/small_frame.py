@@ -12,7 +12,14 @@ from store_schema.frame_store import FrameArrays, StoredFrame
 def make_frame(seed: int = 0) -> StoredFrame:
     rng = np.random.default_rng(seed)
     sizes = {"depth": 5, "moving": 0, "box": 2}
-    shapes = {"points": (7, 3), "rgb": (7, 3), "flow": (7, 3), "box_pose": (2, 4), "box_size": (2, 3)}
+    shapes = {
+        "points": (7, 3),
+        "rgb": (7, 3),
+        "flow": (7, 3),
+        "smooth_flow": (7, 3),
+        "box_pose": (2, 4),
+        "box_size": (2, 3),
+    }
     arrays = {}
     for field in fields(FrameArrays):
         dtype = np.dtype(str(field.type).split("np.")[1].split("]")[0].replace("bool_", "bool"))

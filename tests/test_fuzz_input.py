@@ -21,7 +21,8 @@ from upath import UPath
 
 from pipelines.__main__ import main
 from pipelines.build import BuildResult, build
-from pipelines.frame_features import FeatureConfig, check_cameras, compute_frame
+from pipelines.feature_config import FeatureConfig, check_cameras
+from pipelines.frame_features import compute_frame
 from pipelines.plan import BuildConfig
 from pipelines.sources import safe_pickle
 from pipelines.sources.base import LogError

@@ -1,7 +1,7 @@
 """Stores of older releases are read for what they are; stores of newer ones are refused with the next step.
 
-``fixtures/store_v1.tar.xz`` was written by the last release of schema version 1 from generated logs (who and where are
-replaced in its provenance). ``fixtures/store_v1.json`` says what is in it: it was made from the fixture with pyarrow,
+``fixtures/store_vN.tar.xz`` was written by the last release of schema version N from generated logs (who and where are
+replaced in its provenance). ``fixtures/store_vN.json`` says what is in it: it was made from the fixture with pyarrow,
 tarfile and blake3 alone, never with this package.
 """
 
@@ -42,20 +42,27 @@ NEW_COLUMNS = {
 }
 SCHEMA_2 = "1c3e45280601ef6b25aa2e6cacc6e77063ca2f8d69921f7a990be7cc0c40da19"
 """blake3 of ``schema.json`` of schema version 2."""
-HEADER_2 = "b6ed16d008603e087e2ae755d34de62ab26665edf8c9146373688731f1d85875"
-"""blake3 of ``clip.json`` of the toy clip in schema version 2."""
-MANIFEST_2 = {"schema_version", "schema", "config", "shards", "indexes", "counts", "left_out"}
-MEMBERS_2 = {"clip.json", "points.arrow", "depth.arrow", "moving.arrow", "boxes.arrow"}
+SCHEMA_3 = "09735c59401f903659d21a828617e238c3d72cbdae1f6bb990057ea160b2ee4c"
+"""blake3 of ``schema.json`` of schema version 3."""
+HEADER_3 = "5f1b09902a9573aaa4e4103c16eb077adb76f7884a5b8e3f5729e7aa994d256b"
+"""blake3 of ``clip.json`` of the toy clip in schema version 3."""
+MANIFEST_3 = {"schema_version", "schema", "config", "shards", "indexes", "counts", "left_out"}
+MEMBERS_3 = {"clip.json", "points.arrow", "depth.arrow", "moving.arrow", "boxes.arrow"}
 
 
-@pytest.fixture(scope="module")
-def expected() -> dict[str, Any]:
-    return json.loads((FIXTURES / "store_v1.json").read_bytes())
+@pytest.fixture(params=range(1, tables.SCHEMA_VERSION), ids=lambda version: f"version {version}")
+def old_version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
 
 
 @pytest.fixture
-def old_store(tmp_path: Path) -> Path:
-    with tarfile.open(FIXTURES / "store_v1.tar.xz") as tar:
+def expected(old_version: int) -> dict[str, Any]:
+    return json.loads((FIXTURES / f"store_v{old_version}.json").read_bytes())
+
+
+@pytest.fixture
+def old_store(tmp_path: Path, old_version: int) -> Path:
+    with tarfile.open(FIXTURES / f"store_v{old_version}.tar.xz") as tar:
         tar.extractall(tmp_path, filter="data")
     return tmp_path
 
@@ -65,10 +72,12 @@ def old(old_store: Path) -> Dataset:
     return open_dataset(old_store)
 
 
-def test_the_version_opens_and_every_byte_is_as_it_was_written(old: Dataset, expected: dict[str, Any]) -> None:
+def test_the_version_opens_and_every_byte_is_as_it_was_written(
+    old: Dataset, expected: dict[str, Any], old_version: int
+) -> None:
     assert old.version == expected["version"]
-    assert old.manifest.schema_version == expected["schema_version"] == 1
-    assert old.manifest.schema == ""
+    assert old.manifest.schema_version == expected["schema_version"] == old_version
+    assert old.manifest.schema == {1: "", 2: SCHEMA_2}[old_version]
     assert list(verify_version(old.folder)) == []
     assert [record.clip_id for record in old.records] == sorted(expected["clips"])
     for clip_id, clip in expected["clips"].items():
@@ -78,6 +87,7 @@ def test_the_version_opens_and_every_byte_is_as_it_was_written(old: Dataset, exp
             assert (len(data), blake3(data).hexdigest()) == (member["size"], member["blake3"])
 
 
+@pytest.mark.parametrize("old_version", [1], indirect=True)
 def test_what_version_1_did_not_record_is_none(old: Dataset, expected: dict[str, Any]) -> None:
     rows = read_index(old.folder, CLIPS_INDEX, old.manifest)
     assert len(rows) == len(expected["index"]) == 3
@@ -98,6 +108,8 @@ def test_points_depth_masks_and_boxes_have_the_written_values(old: Dataset, expe
 def check_clip(clip: Clip, was: dict[str, Any]) -> None:
     assert clip.boxes is not None
     points, boxes = clip.points, clip.boxes
+    assert points.smooth_flow is None
+    assert all(view.depth_visible.all() and view.depth_visible.shape == view.depth.shape for view in clip.views)
     stored = {
         "points.arrow": {
             **{name: points.means[:, axis] * 1e3 for axis, name in enumerate("xyz")},
@@ -207,30 +219,30 @@ def test_whoever_changes_a_column_raises_the_schema_version() -> None:
     """Hashes of what does not depend on the version of pyarrow: the schema, and a header written from fixed data."""
     found = {
         "SCHEMA_VERSION": tables.SCHEMA_VERSION,
-        "SCHEMA_2": hash_bytes(schema_json()),
-        "HEADER_2": hash_bytes(encode(make_clip())["clip.json"]),
+        "SCHEMA_3": hash_bytes(schema_json()),
+        "HEADER_3": hash_bytes(encode(make_clip())["clip.json"]),
     }
-    assert found == {"SCHEMA_VERSION": 2, "SCHEMA_2": SCHEMA_2, "HEADER_2": HEADER_2}, (
+    assert found == {"SCHEMA_VERSION": 3, "SCHEMA_3": SCHEMA_3, "HEADER_3": HEADER_3}, (
         "what is stored changed (a column, type, unit, note or the header of a clip): "
         "(1) raise SCHEMA_VERSION in store_schema/tables.py, "
         "(2) add the step from the old version to store_schema/migrations.py, (3) keep a store that the old release "
-        "wrote as tests/fixtures/store_v2.tar.xz and test it here as version 1 is, (4) describe the change in "
+        "wrote as tests/fixtures/store_v3.tar.xz, with store_v3.json, (4) describe the change in "
         "docs/store_format.md, (5) put the new hashes here"
     )
 
 
-def test_a_version_2_on_disk_has_the_schema_it_states(tmp_path: Path) -> None:
+def test_a_version_3_on_disk_has_the_schema_it_states(tmp_path: Path) -> None:
     folder = write_small_version(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    assert set(manifest) == MANIFEST_2
-    assert (manifest["schema_version"], manifest["schema"]) == (2, SCHEMA_2)
-    assert blake3((folder / "schema.json").read_bytes()).hexdigest() == SCHEMA_2
+    assert set(manifest) == MANIFEST_3
+    assert (manifest["schema_version"], manifest["schema"]) == (3, SCHEMA_3)
+    assert blake3((folder / "schema.json").read_bytes()).hexdigest() == SCHEMA_3
     columns = json.loads((folder / "schema.json").read_bytes())["tables"]
     for name in ("clips.parquet", "logs.parquet", "members.parquet"):
         check_fields(pq.read_schema(folder / name), columns[name])
     with tarfile.open(next(folder.glob("shards/*.tar"))) as tar:
         names = {info.name.partition(".")[2] for info in tar}
-        assert {name for name in names if not name.endswith(".jpg")} == MEMBERS_2
+        assert {name for name in names if not name.endswith(".jpg")} == MEMBERS_3
         for info in tar:
             if info.name.endswith(".arrow"):
                 stream = pa.ipc.open_stream(tar.extractfile(info).read())
@@ -247,9 +259,12 @@ def check_fields(schema: pa.Schema, columns: list[dict[str, Any]]) -> None:
         assert {**stated, **held} == column
 
 
-def test_a_tiny_version_2_table_has_the_bytes_any_reader_can_rely_on() -> None:
+def test_a_tiny_version_3_table_has_the_bytes_any_reader_can_rely_on() -> None:
     columns = {"view": np.array([0, 1], np.int16), "pixel": np.array([7, 9], np.int32)}
-    data = tables.to_ipc(tables.DEPTH_SAMPLES, {**columns, "depth": np.array([1500, 65_000], np.uint32)})
+    data = tables.to_ipc(
+        tables.DEPTH_SAMPLES,
+        {**columns, "depth": np.array([1500, 65_000], np.uint32), "visible": np.array([1, 0], np.uint8)},
+    )
     stream = pa.ipc.open_stream(data)
     assert stream.schema.field("depth").metadata == {
         b"unit": b"m",
@@ -259,4 +274,4 @@ def test_a_tiny_version_2_table_has_the_bytes_any_reader_can_rely_on() -> None:
     }
     batches = list(stream)
     assert len(batches) == 1
-    assert batches[0].to_pydict() == {"view": [0, 1], "pixel": [7, 9], "depth": [1500, 65_000]}
+    assert batches[0].to_pydict() == {"view": [0, 1], "pixel": [7, 9], "depth": [1500, 65_000], "visible": [1, 0]}

@@ -21,7 +21,7 @@ GRIDS = [POSITION, SCALE, TIME, FLOW, DEPTH, QUATERNION]
 ON_GRID = {
     "points.arrow": {
         **dict.fromkeys(["x", "y", "z"], POSITION),
-        **dict.fromkeys(["flow_x", "flow_y", "flow_z"], FLOW),
+        **dict.fromkeys([f"{kind}_{axis}" for kind in ("flow", "smooth") for axis in "xyz"], FLOW),
         "scale": SCALE,
         "time": TIME,
     },

@@ -81,7 +81,8 @@ def check_sample(
         np.testing.assert_array_equal(image, np.asarray(Image.open(io.BytesIO(view.jpeg))))
         assert image.shape == (view.height, view.width, 3)
         expected = np.full(view.height * view.width, np.nan, np.float32)
-        expected[view.depth_pixel] = view.depth
+        assert not view.depth_visible.all()
+        expected[view.depth_pixel[view.depth_visible]] = view.depth[view.depth_visible]
         np.testing.assert_array_equal(depth.astype(np.float32).ravel(), expected)
         assert np.isfinite(depth).any()
 

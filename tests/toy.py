@@ -35,6 +35,7 @@ def _points(rng: np.random.Generator, frames: tuple[int, ...], per_frame: int) -
             "flow": np.where(moving[:, None], BOX_VELOCITY * 0.1, 0.0).astype(np.float32),
             "flow_class": np.where(moving, FlowClass.FOREGROUND_DYNAMIC, FlowClass.BACKGROUND_STATIC).astype(np.uint8),
             "bucket": np.where(moving, Bucket.CAR, Bucket.BACKGROUND).astype(np.uint8),
+            "smooth_flow": np.where(moving[:, None], BOX_VELOCITY * 0.11, 0.0).astype(np.float32),
         }
         for name, value in add.items():
             columns.setdefault(name, []).append(value)
@@ -89,6 +90,7 @@ def make_clip(
                 jpeg=simplejpeg.encode_jpeg(image, quality=95),
                 depth_pixel=pixel,
                 depth=depth,
+                depth_visible=np.arange(len(depth)) > 0,
                 moving_mask=mask,
             )
         )

@@ -18,12 +18,14 @@ from store_schema.version import write_version
 
 def encode(clip: Clip) -> dict[str, bytes]:
     points = clip.points
-    means, flow = POSITION.encode(points.means), FLOW.encode(points.flow)
+    assert points.smooth_flow is not None
+    means, flow, smooth = POSITION.encode(points.means), FLOW.encode(points.flow), FLOW.encode(points.smooth_flow)
     runs = [mask_runs(view.moving_mask) for view in clip.views if view.moving_mask is not None]
     stored = ClipTables(
         points={
             **{name: means[:, axis] for axis, name in enumerate("xyz")},
             **{f"flow_{name}": flow[:, axis] for axis, name in enumerate("xyz")},
+            **{f"smooth_{name}": smooth[:, axis] for axis, name in enumerate("xyz")},
             **{name: points.rgb[:, channel] for channel, name in enumerate("rgb")},
             "scale": SCALE.encode(points.scales),
             "time": TIME.encode(points.times),
@@ -34,6 +36,7 @@ def encode(clip: Clip) -> dict[str, bytes]:
             "view": np.concatenate([np.full(len(v.depth), i, np.int16) for i, v in enumerate(clip.views)]),
             "pixel": np.concatenate([v.depth_pixel for v in clip.views]),
             "depth": DEPTH.encode(np.concatenate([v.depth for v in clip.views])),
+            "visible": np.concatenate([v.depth_visible for v in clip.views]).astype(np.uint8),
         },
         moving={
             "view": np.concatenate([np.full(len(run[0]), i, np.int16) for i, run in enumerate(runs)]),
