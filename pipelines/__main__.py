@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.inspect.command import Inspect, run_inspect
 from pipelines.plan import BuildConfig
 from pipelines.sources.base import LogError
 from pipelines.store_tools import commands
@@ -176,6 +177,7 @@ VERBS: dict[str, tuple[type, Callable[[Any, Console], int]]] = {
     "gc": (commands.Gc, commands.run_gc),
     "export-index": (commands.ExportIndex, commands.run_export_index),
     "leakage": (commands.Leakage, commands.run_leakage),
+    "inspect": (Inspect, run_inspect),
     "synth": (Synth, _synth),
 }
 """Verb to its options and what runs it."""

@@ -1,0 +1,164 @@
+"""Everything the page of a frame shows, made by the same functions that fill the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.annotation_times import annotation_times
+from pipelines.camera_time import shifted_camera
+from pipelines.depth_map import SparseDepth, sparse_depth
+from pipelines.feature_config import check_shifts
+from pipelines.images import EncodedImage, ImageDecoder
+from pipelines.lift import Colours, colour_points
+from pipelines.point_boxes import P0_RULES, FlowRules, assign_points
+from pipelines.scene_flow import SceneFlow, flow_ground_truth, match_tracks, moving_boxes
+from pipelines.sources.base import Cuboids, LogError, LogReader, Sweep
+from pipelines.visibility import Sighting, see
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One camera: its image, the sweep as it sees it, and the depth map that follows."""
+
+    image: NDArray[np.uint8]  # [H, W, 3] RGB
+    sighting: Sighting
+    depth: SparseDepth
+
+    @property
+    def name(self) -> str:
+        """The camera's."""
+        return self.sighting.camera.camera
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """The annotation of the frame; M boxes."""
+
+    cuboids: Cuboids
+    times: NDArray[np.float64]  # [M] s, when each box is true
+    other_lidar_only: NDArray[np.bool_]  # [P] points that lie in boxes of the other LiDAR only
+    beside: Cuboids | None  # boxes of the frame that says what moves: the next, or else the one before
+    beside_time: float | None  # s, the stamp of that frame
+    moving: NDArray[np.bool_] | None  # [M] None where there is no such frame
+    speed: NDArray[np.float64] | None  # [M] m/s of the centre to `beside`; NaN where the track is not in it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectedFrame:
+    """One frame; P points."""
+
+    log_id: str
+    num_frames: int
+    sweep: Sweep
+    views: tuple[View, ...]
+    colours: Colours
+    boxes: Boxes | None  # None in a log without cuboids
+    flow: SceneFlow | None  # None where `no_flow` says why
+    missing_tracks: NDArray[np.bool_] | None  # [M] tracks of this frame that the next one lacks; None without a pair
+    no_flow: str | None
+
+    def view(self, camera: str) -> View | None:
+        """The view of a camera; None when the log has no such camera."""
+        return next((view for view in self.views if view.name == camera), None)
+
+
+def gather_frame(
+    reader: LogReader,
+    frame: int,
+    progress: Progress = lambda done, total: None,
+    *,
+    rules: FlowRules = P0_RULES,
+    camera_time_shift: Mapping[str, float] | None = None,
+) -> InspectedFrame:
+    """Read a frame and compute what the page shows.
+
+    Args:
+        reader: an opened log.
+        frame: which frame.
+        progress: for a progress bar; a step a camera and one each for the sweep and its flow.
+        rules: which box a point belongs to.
+        camera_time_shift: s that cameras expose later than their stamps say, by name.
+
+    Raises:
+        LogError: the log has no such frame, the frame cannot be used (with the reason), or its input is damaged;
+            a time shift is for a camera that the log lacks.
+        ValueError: a time shift is too large.
+    """
+    shifts = camera_time_shift or {}
+    check_shifts(reader, shifts)
+    missing = reader.missing_frames()
+    if not 0 <= frame < reader.num_frames:
+        raise LogError(reader.log_id, f"no such frame: take one of 0 to {reader.num_frames - 1}", frame=frame)
+    if frame in missing:
+        reason = f"the frame cannot be used: {missing[frame]}; fetch what is missing, or look at another frame"
+        raise LogError(reader.log_id, reason, frame=frame)
+    total = len(reader.cameras) + 2
+    sweep = reader.sweep(frame)
+    progress(1, total)
+    views, colours = _views(reader, sweep, shifts, lambda done: progress(1 + done, total))
+    cuboids = reader.cuboids(frame)
+    if cuboids is None:
+        return InspectedFrame(
+            reader.log_id, reader.num_frames, sweep, views, colours, None, None, None, "the log has no cuboids"
+        )
+    no_flow = _why_no_pair(reader, frame, missing)
+    following = reader.cuboids(frame + 1) if no_flow is None else None
+    flow = flow_ground_truth(sweep, cuboids, following, rules) if following is not None else None
+    beside = following
+    if beside is None and frame > 0 and frame - 1 not in missing:
+        beside = reader.cuboids(frame - 1)
+    beside_time = None if beside is None else reader.sweep_time(beside.frame)
+    boxes = _boxes(sweep, cuboids, beside, beside_time, rules)
+    lost = None if following is None else match_tracks(cuboids, following) < 0
+    progress(total, total)
+    return InspectedFrame(reader.log_id, reader.num_frames, sweep, views, colours, boxes, flow, lost, no_flow)
+
+
+def _why_no_pair(reader: LogReader, frame: int, missing: dict[int, str]) -> str | None:
+    """Why a frame has no scene flow although it has boxes; None when it has."""
+    if frame + 1 >= reader.num_frames:
+        return f"frame {frame} is the last of the log: flow needs the boxes of the next frame"
+    if frame + 1 in missing:
+        return f"the next frame cannot be used: {missing[frame + 1]}"
+    return None
+
+
+def _views(
+    reader: LogReader, sweep: Sweep, shifts: Mapping[str, float], progress: Callable[[int], None]
+) -> tuple[tuple[View, ...], Colours]:
+    cameras = [shifted_camera(reader, name, sweep.frame, shifts.get(name, 0.0)) for name in reader.cameras]
+    encoded = [EncodedImage.read(reader.log_id, camera) for camera in cameras]
+    sightings = [see(sweep, image.camera, image.width, image.height) for image in encoded]
+    images: list[NDArray[np.uint8]] = []
+
+    def decoded() -> Iterator[NDArray[np.uint8]]:
+        for image in encoded:
+            # A decoder each: the pictures need all images at once.
+            images.append(ImageDecoder().decode(image))
+            progress(len(images))
+            yield images[-1]
+
+    colours = colour_points(sweep, sightings, decoded())
+    views = (View(image, seen, sparse_depth(seen)) for image, seen in zip(images, sightings, strict=True))
+    return tuple(views), colours
+
+
+def _boxes(
+    sweep: Sweep, cuboids: Cuboids, beside: Cuboids | None, beside_time: float | None, rules: FlowRules
+) -> Boxes:
+    cuboid, other_only = assign_points(sweep.points, sweep.sensor, cuboids, rules)
+    times = annotation_times(sweep, cuboids, cuboid)
+    if beside is None or beside_time is None:
+        return Boxes(cuboids, times, other_only, None, None, None, None)
+    rows = match_tracks(cuboids, beside)
+    step = np.full_like(cuboids.position, np.nan)
+    step[rows >= 0] = beside.position[rows[rows >= 0]] - cuboids.position[rows >= 0]
+    speed = np.linalg.norm(step, axis=1) / abs(beside_time - sweep.time)
+    return Boxes(cuboids, times, other_only, beside, beside_time, moving_boxes(cuboids, beside), speed)
