@@ -7,19 +7,29 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
     (
         "PSNR",
         "dB",
-        "−10 log₁₀ MSE over pixels × 3 channels of the region, prediction clipped to [0, 1]; mean of the frames.",
+        "−10 log₁₀ MSE over pixels × 3 channels of the region, colours sRGB-coded in [0, 1], prediction clipped to "
+        "that range, not rounded to 8 bits; mean of the frames. A frame without any error is ∞, so is a mean with it.",
     ),
     (
         "SSIM",
         "",
-        "Mean of the SSIM map over the region: Gaussian window 11×11, σ 1.5, K = (0.01, 0.03), reflected border, "
-        "no crop, per channel (torchmetrics ≥ 1.6); mean of the frames.",
+        "Mean of the SSIM map over the region and its 3 channels: Gaussian window 11×11, σ 1.5, K = (0.01, 0.03), "
+        "range 1, population statistics, reflected border, no crop, in float64 (torchmetrics ≥ 1.6, as gsplat's "
+        "evaluation uses it); mean of the frames. Windows at the edge of a moving region see what lies around it.",
+    ),
+    (
+        "LPIPS",
+        "",
+        "Σ over stages of the mean over positions of Σ_c w_c (â_c − b̂_c)², â and b̂ the unit-length features of the two "
+        "images (Zhang et al. 2018, version 0.1), images brought from [0, 1] to [−1, 1]. Moving regions: each stage's "
+        "map brought to image size bilinearly, summed, mean over the region. Mean of the same frames as SSIM. The "
+        "backbone and its files are named below; numbers of AlexNet and VGG16 are not comparable.",
     ),
     (
         "D_RMSE",
         "m",
-        "√ mean (z − z_LiDAR)² at the region's LiDAR pixels, z the rendered expected z-depth of all Gaussians but "
-        "the background (0 where there is nothing else); mean of the frames.",
+        "√ mean (z − z_LiDAR)² at the region's pixels with a LiDAR return that the camera sees, z the rendered "
+        "expected z-depth of all Gaussians but the background (0 where there is nothing else); mean of the frames.",
     ),
     (
         "Moving regions",
@@ -32,7 +42,7 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
         "m",
         "e = predicted − true motion of a point from its sweep to the next, without ego motion; f the true motion. "
         "Predicted motion = velocity of the point's Gaussian at the point's time × time between the two sweeps. "
-        "Points: spinning LiDAR, inside the camera's view, input frames.",
+        "Which points are scored stands under the flow tables.",
     ),
     ("EPE3D", "m", "Mean ‖e‖ over all scored points."),
     ("Acc5, Acc10", "", "Share of points with ‖e‖ < 0.05 (0.10) m or ‖e‖ / ‖f‖ < 0.05 (0.10) (Argoverse 2)."),
@@ -60,6 +70,14 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
         "m/s",
         "√ mean ‖v − v_true‖² over all scored points (dyn: foreground-dynamic ones), v = motion / time between the "
         "sweeps. The paper prints no formula; this is ours.",
+    ),
+    (
+        "Annotation noise floor",
+        "",
+        "What a prediction that follows the smoothed tracks scores, at the same points: differences below it mean "
+        "nothing on this log. The cuboids are keyed every fifth frame and interpolated between, so the annotated "
+        "motion itself is not exact. Where smoothed tracks are the truth, the cuboids as annotated take the role of "
+        "the prediction.",
     ),
     (
         "Pooling",

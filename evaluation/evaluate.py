@@ -12,8 +12,12 @@ import torch
 from evaluation.flow_metrics import FlowAccumulator
 from evaluation.flow_prediction import accumulate_flow, predicted_flow
 from evaluation.image_metrics import score_view
-from evaluation.protocol import LPIPS_NOT_AVAILABLE, protocol_in_words, seen_in_training
+from evaluation.lpips import NOT_LOADED, Lpips, Unavailable, fitting
+from evaluation.noise_floor import MeasuredFloor, clip_floor, group_floors
+from evaluation.point_set import P0, FlowTruth, PointSet, flow_truth
+from evaluation.protocol import protocol_in_words, seen_in_training
 from evaluation.results import (
+    GROUPS,
     ClipRow,
     Evaluation,
     FrameRow,
@@ -65,6 +69,8 @@ def evaluate(
     methods: Sequence[Method],
     *,
     width: int | None = None,
+    lpips: Lpips | Unavailable = NOT_LOADED,
+    points: PointSet = P0,
     backend: Backend = "auto",
     seen_clips: Collection[str] = (),
     progress: Callable[[str], None] | None = None,
@@ -76,6 +82,8 @@ def evaluate(
         clips: Clips with target views; read one at a time.
         methods: What to compare; every method sees every clip.
         width: Width to render at, pixels; None renders at the stored size.
+        lpips: Network of LPIPS, or why there is none.
+        points: Points that scene flow is scored on, and their truth.
         backend: Rasteriser, as in `flux4d.render.render`.
         seen_clips: Ids of the clips the training used; a clip that shares a frame with one counts as seen.
         progress: Called with one line after each clip and method.
@@ -86,13 +94,14 @@ def evaluate(
 
     Raises:
         ValueError: there is no clip or no method, two methods share a name, a clip has no view to render,
-            or the views of the clips differ in size.
+            the views of the clips differ in size, or a store lacks the truth that `points` asks for.
     """
     names = [method.name for method in methods]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"an evaluation needs methods with different names, got {names}")
     scored: list[_Scored] = []
-    protocol, notes = "", [LPIPS_NOT_AVAILABLE]
+    floors: list[MeasuredFloor] = []
+    protocol, notes = "", list[str]()
     size: tuple[int, int] | None = None
     for clip in clips:
         views = clip.views_of("interpolation", "future")
@@ -104,11 +113,14 @@ def evaluate(
             raise ValueError(
                 f"clip {clip.record.clip_id}: views of one evaluation must share one size, got {sorted(sizes)}"
             )
-        protocol, size = protocol or protocol_in_words(clip.record), sizes.pop()
-        notes += _notes(clip)
+        protocol, size = protocol or protocol_in_words(clip.record, points), sizes.pop()
+        network, lpips_note = fitting(lpips, *size)
+        true_flow = flow_truth(clip, points)
         seen = seen_in_training(clip.record, seen_clips)
+        floors.append(clip_floor(clip.record, seen, true_flow))
+        notes += [lpips_note, *_notes(clip, floors[-1])]
         for method in methods:
-            result = _score_clip(clip, method, truths, views, backend, seen, observer)
+            result = _score_clip(clip, method, truths, views, network, true_flow, backend, seen, observer)
             scored.append(result)
             if progress is not None:
                 progress(_progress_line(result.row))
@@ -124,6 +136,9 @@ def evaluate(
         clips=tuple(result.row for result in scored),
         frames=tuple(row for result in scored for row in result.frames),
         notes=tuple(dict.fromkeys(notes)),
+        points=points,
+        floors=tuple(group_floors(floors)),
+        clip_floors=tuple(floor.clip for floor in floors),
     )
 
 
@@ -133,6 +148,8 @@ def _score_clip(
     method: Method,
     truths: Sequence[Truth],
     views: Sequence[View],
+    lpips: Lpips | None,
+    true_flow: FlowTruth,
     backend: Backend,
     seen: bool,
     observer: Observer | None,
@@ -150,12 +167,12 @@ def _score_clip(
         start = _now()
         rendering = render(gaussians, camera, with_velocity=velocity, backend=backend)
         render_seconds += _now() - start
-        scores = score_view(rendering.rgb[0], rendering.depth[0, ..., 0], truth)
+        scores = score_view(rendering.rgb[0], rendering.depth[0, ..., 0], truth, lpips)
         frames.append(FrameRow(method.name, clip.record.clip_id, view.frame, view.camera, view.role, view.time, scores))
         if observer is not None:
             observer.frame(clip, method, view, rendering, truth)
-    predicted = predicted_flow(gaussians, clip)
-    flow = accumulate_flow(predicted, clip)
+    predicted = predicted_flow(gaussians, clip, true_flow)
+    flow = accumulate_flow(predicted.flow, true_flow)
     row = ClipRow(
         method=method.name,
         clip_id=clip.record.clip_id,
@@ -166,7 +183,7 @@ def _score_clip(
         flow=flow.result(),
         gaussians=len(gaussians),
         flow_nearest=predicted.nearest,
-        flow_without_next_sweep=predicted.without_next_sweep,
+        flow_without_next_sweep=true_flow.without_next_sweep,
         reconstruct_seconds=reconstruct_seconds,
         render_seconds=render_seconds / len(views),
     )
@@ -174,12 +191,7 @@ def _score_clip(
 
 
 def _summaries(scored: Sequence[_Scored], names: Sequence[str]) -> Iterable[Summary]:
-    groups: tuple[tuple[Group, tuple[bool, ...]], ...] = (
-        ("all", (True, False)),
-        ("seen", (True,)),
-        ("unseen", (False,)),
-    )
-    for group, wanted in groups:
+    for group, wanted in GROUPS:
         for name in names:
             members = [result for result in scored if result.row.method == name and result.row.seen in wanted]
             if members:
@@ -204,7 +216,7 @@ def _summary(name: str, group: Group, members: Sequence[_Scored]) -> Summary:
     )
 
 
-def _notes(clip: Clip) -> list[str]:
+def _notes(clip: Clip, floor: MeasuredFloor) -> list[str]:
     notes = []
     if clip.boxes is None:
         notes.append(
@@ -213,6 +225,11 @@ def _notes(clip: Clip) -> list[str]:
         )
     if not clip.record.future_frames:
         notes.append(f"Clips of setting {clip.record.setting} have no future frames: future metrics are n/a there.")
+    if floor.flow is None:
+        notes.append(
+            f"Log {clip.record.log_id} has no motion along smoothed tracks (a store of an older schema): "
+            "the annotation noise floor is n/a."
+        )
     return notes
 
 

@@ -65,6 +65,8 @@ class FlowScores:
     """`v_rmse` per vector component, that is divided by sqrt 3 (STORM's flow RMSE) [m/s]."""
     bucket_points: dict[str, int] = field(default_factory=dict)
     """Points of each class of the bucketed metric."""
+    bucket_static_points: dict[str, int] = field(default_factory=dict)
+    """Those that move less than 0.04 m: `bucket_static_epe` rests on them, `bucket_dynamic_nepe` on the rest."""
     bucket_static_epe: dict[str, float | None] = field(default_factory=dict)
     """Mean ||e|| of the class's points that move less than 0.04 m [m]."""
     bucket_dynamic_nepe: dict[str, float | None] = field(default_factory=dict)
@@ -186,6 +188,7 @@ class FlowAccumulator:
             v_rmse_dyn=_root(_ratio(self.speed_error2[2], int(self.count[2]))),
             v_rmse_component=None if v_rmse is None else v_rmse / 3**0.5,
             bucket_points={b.name: int(n) for b, n in zip(BUCKETS, self.bin_count.sum(1), strict=True)},
+            bucket_static_points={b.name: int(n) for b, n in zip(BUCKETS, self.bin_count[:, 0], strict=True)},
             bucket_static_epe=static,
             bucket_dynamic_nepe=dynamic,
             mean_static_epe=_mean(list(static.values())),

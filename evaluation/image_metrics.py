@@ -1,18 +1,22 @@
 """Image metrics of one rendered view, on the full image and inside a mask.
 
-An empty mask or a view without LiDAR pixels gives None, never 0 or NaN.
+Colours are compared as the stored image codes them (sRGB, 0 to 255 brought to 0 to 1), the rendering clipped to that
+range and not rounded to 8 bits; PSNR and SSIM are computed in float64. A mask selects from the maps of squared error,
+SSIM and LPIPS: nothing outside it is painted over. An empty mask or a view without LiDAR pixels gives None, never 0 or
+NaN.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evaluation.lpips import Lpips, distance, distance_map
 from evaluation.truth import Truth
 from flux4d.ssim import ssim_map
 
@@ -29,6 +33,8 @@ class RegionScores:
     """Root mean square error of the rendered z-depth at the region's LiDAR pixels [m]."""
     pixels: int
     depth_pixels: int
+    lpips: float | None = None
+    """LPIPS of the full image; in a mask the mean of the LPIPS map. None without a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +49,41 @@ def score_view(
     rgb: Tensor,  # [H, W, 3]
     depth: Tensor,  # [H, W] m, z-depth
     truth: Truth,
+    lpips: Lpips | None = None,
 ) -> ViewScores:
     """Compare a rendering with the truth of its view.
+
+    Args:
+        rgb: Rendered colours. [H, W, 3]
+        depth: Rendered z-depth in metres. [H, W]
+        truth: What the view truly showed.
+        lpips: Network to compare with too.
 
     Raises:
         ValueError: the sizes differ, or the rendering holds values that are not finite.
     """
-    target = torch.from_numpy(truth.rgb)
-    image = rgb.detach().cpu().float()
-    depths = depth.detach().cpu().double().numpy().reshape(-1)
-    if image.shape != target.shape:
-        raise ValueError(f"rendering is {tuple(image.shape)}, truth is {tuple(target.shape)}")
+    target = torch.from_numpy(truth.rgb).double()
+    image = rgb.detach().cpu().double()
+    depths = depth.detach().cpu().double().numpy()
+    if image.shape != target.shape or depths.shape != target.shape[:2]:
+        raise ValueError(
+            f"rendering is {tuple(image.shape)} with depth {depths.shape}, truth is {tuple(target.shape)}: render at "
+            "the truth's camera"
+        )
     if not (torch.isfinite(image).all() and np.isfinite(depths).all()):
         raise ValueError("the rendering holds NaN or infinite values: check the Gaussians that were rendered")
     image = image.clamp(0.0, 1.0)
-    error2 = ((image.double() - target.double()) ** 2).mean(-1).numpy()  # [H, W], mean over channels
-    similarity = ssim_map(image, target).double().mean(-1).numpy()  # [H, W]
-    everywhere = np.ones(error2.shape, bool)
-    full = _region(error2, similarity, depths, truth, everywhere)
-    return ViewScores(full, None if truth.moving is None else _region(error2, similarity, depths, truth, truth.moving))
+    error2 = (image - target).square_().mean(-1).numpy()  # [H, W], mean over channels
+    similarity = ssim_map(image, target).mean(-1).numpy()  # [H, W]
+    full = _region(error2, similarity, depths, truth, np.ones(error2.shape, bool))
+    moving = None if truth.moving is None else _region(error2, similarity, depths, truth, truth.moving)
+    if lpips is None:
+        return ViewScores(full, moving)
+    layers = lpips.layers(image, target)
+    if moving is not None and moving.pixels:
+        perceived = distance_map(layers, *error2.shape).cpu().numpy()
+        moving = replace(moving, lpips=float(perceived[truth.moving].mean()))
+    return ViewScores(replace(full, lpips=distance(layers)), moving)
 
 
 def depth_rmse(
@@ -78,7 +100,7 @@ def depth_rmse(
 def _region(
     error2: NDArray[np.float64],  # [H, W]
     similarity: NDArray[np.float64],  # [H, W]
-    depths: NDArray[np.float64],  # [H * W]
+    depths: NDArray[np.float64],  # [H, W]
     truth: Truth,
     mask: NDArray[np.bool_],  # [H, W]
 ) -> RegionScores:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from evaluation.point_set import P0, PointSet
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -27,6 +29,13 @@ class Run:
     """Only these clips (ids); nothing takes the evaluation clips of the split."""
     split: Literal["test", "train", "all"] = "test"
     """Split whose evaluation clips are scored."""
+    points: Annotated[PointSet, tyro.conf.arg(name="")] = P0
+    """Points that scene flow is scored on."""
+    lpips_weights: Path | None = None
+    """Folder with the weights of LPIPS: alexnet-owt-7be5be79.pth and alex.pth, or vgg16-397923af.pth and vgg.pth. None
+    searches torch.hub's folder, and LPIPS is n/a when they are not there. Nothing is downloaded."""
+    lpips_net: Literal["alex", "vgg"] = "alex"
+    """Backbone of LPIPS: alex as gsplat and nerfstudio report, vgg as papers on 3D Gaussian splatting do."""
     width: int | None = None
     """Rendered width in pixels; None is the stored size (the paper's 1920)."""
     max_clips: int | None = None

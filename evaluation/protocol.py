@@ -6,28 +6,27 @@ import re
 from collections.abc import Collection
 from typing import get_args
 
+from evaluation.point_set import P0, PointSet
 from store_schema.clip import ClipRecord, Setting
 
 PROTOCOL = (
     "Each clip is {input_count} input frames ({inputs}) of 10 Hz driving. The frames between them ({interpolation}) "
     "score interpolation, the frames after them ({future}) score prediction of the future; the two are never mixed. "
-    "Every view is rendered at its own time stamp. Scene flow is scored on the input frames' points of the spinning "
-    "LiDAR inside the camera's view. Image metrics are averaged over frames, flow metrics pooled over points."
-)
-LPIPS_NOT_AVAILABLE = (
-    "LPIPS is n/a: it needs the weights of an ImageNet backbone, which this package neither ships nor downloads."
+    "Every view is rendered at its own time stamp. Scene flow is scored on the input frames' {points}. "
+    "Image metrics are averaged over frames, flow metrics pooled over points."
 )
 _CLIP_ID = re.compile(rf"(?P<log>.+)-(?P<setting>{'|'.join(get_args(Setting))})-s(?P<first>\d+)")
 _CLIP_FRAMES = {"train_interpolation": 11, "train_future": 16, "evaluation": 16}
 
 
-def protocol_in_words(record: ClipRecord) -> str:
-    """The protocol sentence of the report, with the frames of an actual clip."""
+def protocol_in_words(record: ClipRecord, points: PointSet = P0) -> str:
+    """The protocol sentence of the report, with the frames of an actual clip and the points of scene flow."""
     return PROTOCOL.format(
         input_count=len(record.input_frames),
         inputs=_listed(record.input_frames),
         interpolation=_listed(record.interpolation_frames),
         future=_listed(record.future_frames),
+        points=points.in_words,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.charts import line_chart
+from evaluation.columns import FLOW_COLUMNS, bucket_columns
 from evaluation.definitions import DEFINITIONS
 from evaluation.pictures import (
     FAR_M,
@@ -30,12 +31,12 @@ from evaluation.results import Evaluation
 from evaluation.run_info import RunInfo
 from evaluation.tables import (
     COST_COLUMNS,
-    FLOW_COLUMNS,
     SUMMARY_COLUMNS,
     Row,
     Table,
-    bucket_columns,
+    clip_flow_table,
     clip_table,
+    flow_table,
     image_columns,
     summary_table,
 )
@@ -108,11 +109,12 @@ def _details(evaluation: Evaluation) -> str:
     tables = [
         summary_table("Interpolation", evaluation, image_columns("interpolation")),
         summary_table("Future", evaluation, image_columns("future")),
-        summary_table("Scene flow on the input frames", evaluation, FLOW_COLUMNS),
-        summary_table("Scene flow by class (S static, D dynamic normalised)", evaluation, bucket_columns()),
+        flow_table("Scene flow on the input frames", evaluation, FLOW_COLUMNS),
+        flow_table("Scene flow by class (S static, D dynamic normalised)", evaluation, bucket_columns()),
     ]
     per_clip = [
         clip_table("Per clip", evaluation, SUMMARY_COLUMNS),
+        clip_flow_table("Scene flow per clip", evaluation, FLOW_COLUMNS),
         clip_table("Cost per clip", evaluation, COST_COLUMNS),
     ]
     return (
@@ -239,10 +241,11 @@ def _table(table: Table) -> str:
         f'<th class="{"first" if index in first else ""}">{escape(head)}<br><small>{escape(unit)}</small></th>'
         for index, (head, unit) in enumerate(zip(table.heads, table.units, strict=True))
     )
+    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in table.notes)
     body = "".join(_table_row(row, first, new) for row, new in _with_breaks(table.rows))
     return (
         f'<h2>{escape(table.title)}</h2><div class="scroll"><table><thead>{grouped}<tr class="heads">{heads}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
+        f"</thead><tbody>{body}</tbody></table></div>{notes}"
     )
 
 

@@ -10,10 +10,13 @@ from typing import Literal
 from evaluation.flow_metrics import FlowScores
 from evaluation.image_metrics import RegionScores, ViewScores
 from evaluation.json_file import load_json, save_json
+from evaluation.point_set import P0, PointSet
 from store_schema.clip import Role
 
 Group = Literal["all", "seen", "unseen"]
 """Clips that are aggregated: `seen` ones share a frame with a training clip."""
+GROUPS: tuple[tuple[Group, tuple[bool, ...]], ...] = (("all", (True, False)), ("seen", (True,)), ("unseen", (False,)))
+"""Each group with the values of `ClipRow.seen` it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class RegionSummary:
     """Frames with at least one LiDAR pixel in the region."""
     pixels: int
     depth_pixels: int
+    lpips: float | None = None
+    """Over the same frames as SSIM; None without a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,27 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipFloor:
+    """Annotation noise floor of one clip."""
+
+    clip_id: str
+    seen: bool
+    flow: FlowScores | None
+    """Scores of the cuboids' other reading (smoothed, or annotated where smoothed is the truth) as a prediction, at
+    the points the methods are scored on; None when the store does not hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFloor:
+    """Annotation noise floor of a group of clips."""
+
+    group: Group
+    clips: int
+    flow: FlowScores | None
+    """Pooled over the group's clips; None when one of them has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class MethodInfo:
     """Name and one line of explanation."""
 
@@ -111,6 +137,10 @@ class Evaluation:
     frames: tuple[FrameRow, ...]
     notes: tuple[str, ...]
     """What is n/a and why."""
+    points: PointSet = P0
+    """Points that scene flow is scored on."""
+    floors: tuple[GroupFloor, ...] = ()
+    clip_floors: tuple[ClipFloor, ...] = ()
 
     def summary(self, method: str, group: Group = "all") -> Summary | None:
         """The summary of a method over a group; None when the group has no clip."""
@@ -132,7 +162,11 @@ class Evaluation:
 
 
 def summarise_regions(regions: Iterable[RegionScores | None]) -> RegionSummary:
-    """Average per-frame metrics; frames whose region is empty or unknown do not count."""
+    """Average per-frame metrics; frames whose region is empty or unknown do not count.
+
+    A frame without any error has an infinite PSNR and makes the mean infinite: dropping it would punish the best frame,
+    any other value would be made up.
+    """
     rows = [region for region in regions if region is not None and region.pixels]
     depths = [region.d_rmse for region in rows if region.d_rmse is not None]
     return RegionSummary(
@@ -143,6 +177,7 @@ def summarise_regions(regions: Iterable[RegionScores | None]) -> RegionSummary:
         depth_frames=len(depths),
         pixels=sum(region.pixels for region in rows),
         depth_pixels=sum(region.depth_pixels for region in rows),
+        lpips=_mean([region.lpips for region in rows if region.lpips is not None]),
     )
 
 

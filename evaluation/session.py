@@ -12,6 +12,7 @@ from rich.console import Console
 
 from evaluation.evaluate import evaluate
 from evaluation.json_file import from_json, load_json, save_json
+from evaluation.lpips_weights import load_lpips
 from evaluation.methods import standard_methods
 from evaluation.options import Run
 from evaluation.pictures import PictureBook, PictureIndex
@@ -57,12 +58,15 @@ def run_evaluation(command: Run) -> Path:
     records = _records(command, dataset)
     if command.run is not None and trained.record.get("dataset_version") != dataset.version:
         console.print(f"note: the run was trained on dataset {trained.record.get('dataset_version')}", highlight=False)
+    lpips = load_lpips(command.lpips_net, command.lpips_weights, device)
     command.out.mkdir(parents=True, exist_ok=True)
     book = PictureBook(command.out / PICTURES, command.picture_clips)
     evaluation = evaluate(
         _clips(dataset, records),
         standard_methods(trained.network, trained.scene, device),
         width=command.width,
+        lpips=lpips,
+        points=command.points,
         backend=command.backend,
         seen_clips=seen,
         progress=lambda line: console.print(line, highlight=False, soft_wrap=True),

@@ -5,35 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+from evaluation.columns import FLOW_COLUMNS, FLOW_SUMMARY_COLUMNS, Column, bucket_columns
+from evaluation.flow_metrics import FlowScores
 from evaluation.results import ClipRow, Evaluation, Group, ImageSummary, Summary
-from store_schema.labels import Bucket
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
-Better = Literal["higher", "lower", "neither"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column(Generic[T_contra]):
-    """One quantity of a table."""
-
-    name: str
-    unit: str
-    value: Callable[[T_contra], float | int | None]
-    digits: int = 3
-    better: Better = "neither"
-    group: str = ""
-    """Heading shared with neighbouring columns."""
-
-    @property
-    def head(self) -> str:
-        """Name and which way is better."""
-        return self.name + {"higher": " ↑", "lower": " ↓", "neither": ""}[self.better]
+FLOOR = "annotation noise floor"
+_FLOOR_NOTES = {
+    "annotated": "what a prediction that follows the smoothed tracks scores",
+    "smoothed": "what a prediction that follows the cuboids as annotated scores",
+}
+V_RMSE_FORMULA = "√ mean ‖v − v_true‖²"  # noqa: RUF001
+"""The paper prints none; v = motion / time between the sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +45,12 @@ class Table:
     groups: tuple[str, ...]
     """Shared heading of each column."""
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    """What the reader has to know of all rows."""
 
 
 def image_columns(role: Literal["interpolation", "future"]) -> list[Column[Summary | ClipRow]]:
-    """PSNR, SSIM and depth RMSE on the full image and in moving regions, with counts."""
+    """PSNR, SSIM, LPIPS and depth RMSE on the full image and in moving regions, with counts."""
 
     def region(name: str, row: Summary | ClipRow) -> object:
         images: ImageSummary = getattr(row, role)
@@ -75,6 +65,7 @@ def image_columns(role: Literal["interpolation", "future"]) -> list[Column[Summa
         columns += [
             Column("PSNR", "dB", take("psnr"), 2, "higher", title),
             Column("SSIM", "", take("ssim"), 3, "higher", title),
+            Column("LPIPS", "", take("lpips"), 3, "lower", title),
             Column("D_RMSE", "m", take("d_rmse"), 2, "lower", title),
             Column("frames", "", take("frames"), group=title),
             Column("LiDAR px", "", take("depth_pixels"), group=title),
@@ -82,64 +73,28 @@ def image_columns(role: Literal["interpolation", "future"]) -> list[Column[Summa
     return columns
 
 
-FLOW_COLUMNS: list[Column[Summary | ClipRow]] = [
-    Column("EPE3D", "m", lambda r: r.flow.epe3d, 3, "lower"),
-    Column("Acc5", "", lambda r: r.flow.acc5, 3, "higher"),
-    Column("Acc10", "", lambda r: r.flow.acc10, 3, "higher"),
-    Column("θ", "rad", lambda r: r.flow.theta, 3, "lower"),
-    Column("θ_dyn", "rad", lambda r: r.flow.theta_dyn, 3, "lower"),
-    Column("EPE-BS", "m", lambda r: r.flow.epe_bs, 3, "lower"),
-    Column("EPE-FS", "m", lambda r: r.flow.epe_fs, 3, "lower"),
-    Column("EPE-FD", "m", lambda r: r.flow.epe_fd, 3, "lower"),
-    Column("EPE-3way", "m", lambda r: r.flow.epe_3way, 3, "lower"),
-    Column("V_RMSE", "m/s", lambda r: r.flow.v_rmse, 3, "lower"),
-    Column("V_RMSE dyn", "m/s", lambda r: r.flow.v_rmse_dyn, 3, "lower"),
-    Column("points", "", lambda r: r.flow.points),
-    Column("FD points", "", lambda r: r.flow.points_fd),
-]
-"""Scene flow on the input frames."""
+def _of_row(column: Column[FlowScores]) -> Column[Summary | ClipRow]:
+    return Column(
+        column.name, column.unit, lambda row: column.value(row.flow), column.digits, column.better, column.group
+    )
+
 
 SUMMARY_COLUMNS: list[Column[Summary | ClipRow]] = [
     Column("PSNR", "dB", lambda r: r.interpolation.full.psnr, 2, "higher", "Interpolation"),
     Column("SSIM", "", lambda r: r.interpolation.full.ssim, 3, "higher", "Interpolation"),
+    Column("LPIPS", "", lambda r: r.interpolation.full.lpips, 3, "lower", "Interpolation"),
     Column("moving PSNR", "dB", lambda r: r.interpolation.moving.psnr, 2, "higher", "Interpolation"),
     Column("D_RMSE", "m", lambda r: r.interpolation.full.d_rmse, 2, "lower", "Interpolation"),
     Column("frames", "", lambda r: r.interpolation.full.frames, group="Interpolation"),
     Column("PSNR", "dB", lambda r: r.future.full.psnr, 2, "higher", "Future"),
     Column("SSIM", "", lambda r: r.future.full.ssim, 3, "higher", "Future"),
+    Column("LPIPS", "", lambda r: r.future.full.lpips, 3, "lower", "Future"),
     Column("moving PSNR", "dB", lambda r: r.future.moving.psnr, 2, "higher", "Future"),
     Column("D_RMSE", "m", lambda r: r.future.full.d_rmse, 2, "lower", "Future"),
     Column("frames", "", lambda r: r.future.full.frames, group="Future"),
-    Column("EPE3D", "m", lambda r: r.flow.epe3d, 3, "lower", "Scene flow"),
-    Column("EPE-FD", "m", lambda r: r.flow.epe_fd, 3, "lower", "Scene flow"),
-    Column("V_RMSE", "m/s", lambda r: r.flow.v_rmse, 3, "lower", "Scene flow"),
-    Column("points", "", lambda r: r.flow.points, group="Scene flow"),
+    *map(_of_row, FLOW_SUMMARY_COLUMNS),
 ]
 """The one table that is printed and that opens the report."""
-
-
-def bucket_columns() -> list[Column[Summary | ClipRow]]:
-    """Static EPE and dynamic normalised EPE of each class, with their means and the points they rest on."""
-    columns: list[Column[Summary | ClipRow]] = []
-    for bucket in (b for b in Bucket if b is not Bucket.OTHER):
-        name, title = bucket.name, bucket.name.replace("_", " ").capitalize().replace("vru", "VRU")
-
-        def static(row: Summary | ClipRow, name: str = name) -> float | None:
-            return row.flow.bucket_static_epe[name]
-
-        def dynamic(row: Summary | ClipRow, name: str = name) -> float | None:
-            return row.flow.bucket_dynamic_nepe[name]
-
-        def points(row: Summary | ClipRow, name: str = name) -> int:
-            return row.flow.bucket_points[name]
-
-        columns.append(Column("S", "m", static, 3, "lower", title))
-        if bucket is not Bucket.BACKGROUND:
-            columns.append(Column("D", "", dynamic, 3, "lower", title))
-        columns.append(Column("points", "", points, group=title))
-    columns.append(Column("S", "m", lambda r: r.flow.mean_static_epe, 3, "lower", "Mean"))
-    columns.append(Column("D", "", lambda r: r.flow.mean_dynamic_nepe, 3, "lower", "Mean"))
-    return columns
 
 
 COST_COLUMNS: list[Column[ClipRow]] = [
@@ -152,24 +107,40 @@ COST_COLUMNS: list[Column[ClipRow]] = [
 
 def summary_table(title: str, evaluation: Evaluation, columns: Sequence[Column[Summary | ClipRow]]) -> Table:
     """One row for each group of clips and method; groups that hold the same clips are shown once."""
-    groups = {s.group for s in evaluation.summaries}
-    shown: Iterable[Group] = ("unseen", "seen", "all") if {"seen", "unseen"} <= groups else (groups - {"all"})
     rows: list[Row] = []
-    for group in shown:
-        members = [s for s in evaluation.summaries if s.group == group]
-        labels = [(s.method, f"{group} ({s.clips})") for s in members]
-        rows += _rows(labels, members, columns)
+    for _, members in _groups(evaluation):
+        rows += _rows(_group_labels(members), members, columns)
     return _table(title, ("method", "clips"), columns, rows)
+
+
+def flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[FlowScores]]) -> Table:
+    """As `summary_table`, with the annotation noise floor as the last row of each group of clips."""
+    floors = {floor.group: floor.flow for floor in evaluation.floors}
+    rows: list[Row] = []
+    for group, members in _groups(evaluation):
+        labels = _group_labels(members)
+        rows += _rows(labels, [summary.flow for summary in members], columns)
+        rows.append(_floor_row((FLOOR, *labels[0][1:]), floors.get(group), columns))
+    return _table(title, ("method", "clips"), columns, rows, _flow_notes(evaluation, columns))
 
 
 def clip_table(title: str, evaluation: Evaluation, columns: Sequence[Column[ClipRow]]) -> Table:
     """One row for each clip and method."""
     rows: list[Row] = []
-    for clip_id in dict.fromkeys(row.clip_id for row in evaluation.clips):
-        members = [row for row in evaluation.clips if row.clip_id == clip_id]
-        labels = [(clip_id, "seen" if row.seen else "unseen", row.method) for row in members]
-        rows += _rows(labels, members, columns)
+    for _, members in _clips(evaluation):
+        rows += _rows(_clip_labels(members), members, columns)
     return _table(title, ("clip", "training", "method"), columns, rows)
+
+
+def clip_flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[FlowScores]]) -> Table:
+    """As `clip_table`, with the annotation noise floor as the last row of each clip."""
+    floors = {floor.clip_id: floor.flow for floor in evaluation.clip_floors}
+    rows: list[Row] = []
+    for clip_id, members in _clips(evaluation):
+        labels = _clip_labels(members)
+        rows += _rows(labels, [row.flow for row in members], columns)
+        rows.append(_floor_row((*labels[0][:2], FLOOR), floors.get(clip_id), columns))
+    return _table(title, ("clip", "training", "method"), columns, rows, _flow_notes(evaluation, columns))
 
 
 def all_tables(evaluation: Evaluation) -> list[Table]:
@@ -178,8 +149,8 @@ def all_tables(evaluation: Evaluation) -> list[Table]:
         summary_table("Summary", evaluation, SUMMARY_COLUMNS),
         summary_table("Interpolation", evaluation, image_columns("interpolation")),
         summary_table("Future", evaluation, image_columns("future")),
-        summary_table("Scene flow on the input frames", evaluation, FLOW_COLUMNS),
-        summary_table("Scene flow by class", evaluation, bucket_columns()),
+        flow_table("Scene flow on the input frames", evaluation, FLOW_COLUMNS),
+        flow_table("Scene flow by class", evaluation, bucket_columns()),
     ]
 
 
@@ -197,6 +168,7 @@ def markdown(table: Table) -> str:
     for row in table.rows:
         cells = [f"**{cell}**" if best else cell for cell, best in zip(row.cells, row.best, strict=True)]
         lines.append("| " + " | ".join([*(label.replace("|", "\\|") for label in row.labels), *cells]) + " |")
+    lines += [line for note in table.notes for line in ("", note.replace("|", "\\|"))]
     return "\n".join(lines) + "\n"
 
 
@@ -207,16 +179,27 @@ def rich_tables(evaluation: Evaluation) -> list[RichTable]:
     from rich.text import Text
 
     printed = []
-    for group in dict.fromkeys(column.group for column in SUMMARY_COLUMNS):
-        columns = [column for column in SUMMARY_COLUMNS if column.group == group]
-        table = summary_table(group, evaluation, columns)
+    tables = [
+        summary_table(group, evaluation, [column for column in SUMMARY_COLUMNS if column.group == group])
+        for group in ("Interpolation", "Future")
+    ]
+    for table in (*tables, flow_table("Scene flow", evaluation, FLOW_SUMMARY_COLUMNS)):
         shown = RichTable(
-            title=table.title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", padding=(0, 1)
+            title=table.title,
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            title_style="bold",
+            padding=(0, 1),
+            pad_edge=False,
+            collapse_padding=True,
+            caption=Text("\n".join(table.notes)) if table.notes else None,
+            caption_justify="left",
         )
         for label in table.label_heads:
-            shown.add_column(Text(label), no_wrap=True)
+            shown.add_column(Text(label), no_wrap=label != "method")
         for head, unit in zip(table.heads, table.units, strict=True):
-            shown.add_column(Text(f"{head}\n{unit}"), justify="right", no_wrap=True)
+            heading = head.replace("moving ", "moving\n")
+            shown.add_column(Text(f"{heading}\n{unit}"), justify="right", no_wrap=True)
         for row in table.rows:
             cells = [Text(cell, style="bold" if best else "") for cell, best in zip(row.cells, row.best, strict=True)]
             shown.add_row(*(Text(label) for label in row.labels), *cells)
@@ -233,6 +216,41 @@ def number(value: float | int | None, digits: int) -> str:
     return "∞" if value == math.inf else f"{value:.{digits}f}"
 
 
+def _groups(evaluation: Evaluation) -> Iterable[tuple[Group, list[Summary]]]:
+    groups = {s.group for s in evaluation.summaries}
+    shown: Iterable[Group] = ("unseen", "seen", "all") if {"seen", "unseen"} <= groups else (groups - {"all"})
+    for group in shown:
+        yield group, [s for s in evaluation.summaries if s.group == group]
+
+
+def _group_labels(members: Sequence[Summary]) -> list[tuple[str, ...]]:
+    return [(s.method, f"{s.group} ({s.clips})") for s in members]
+
+
+def _clips(evaluation: Evaluation) -> Iterable[tuple[str, list[ClipRow]]]:
+    for clip_id in dict.fromkeys(row.clip_id for row in evaluation.clips):
+        yield clip_id, [row for row in evaluation.clips if row.clip_id == clip_id]
+
+
+def _clip_labels(members: Sequence[ClipRow]) -> list[tuple[str, ...]]:
+    return [(row.clip_id, "seen" if row.seen else "unseen", row.method) for row in members]
+
+
+def _floor_row(labels: tuple[str, ...], flow: FlowScores | None, columns: Sequence[Column[FlowScores]]) -> Row:
+    cells = tuple(number(None if flow is None else column.value(flow), column.digits) for column in columns)
+    return Row(labels, cells, (False,) * len(cells))
+
+
+def _flow_notes(evaluation: Evaluation, columns: Sequence[Column[FlowScores]]) -> tuple[str, ...]:
+    notes = [f"Scored points: the input frames' {evaluation.points.in_words}."]
+    if any(column.name == "V_RMSE" for column in columns):
+        notes.append(f"V_RMSE = {V_RMSE_FORMULA} over the scored points.")
+    known = evaluation.floors and all(floor.flow is not None for floor in evaluation.floors)
+    floor = f"{_FLOOR_NOTES[evaluation.points.truth]}; differences below it mean nothing on this log."
+    notes.append(f"{FLOOR.capitalize()}: {floor if known else 'n/a where the store has no smoothed tracks.'}")
+    return tuple(notes)
+
+
 def _rows(labels: Sequence[tuple[str, ...]], members: Sequence[T], columns: Sequence[Column[T]]) -> Iterable[Row]:
     best = [_best([column.value(member) for member in members], column) for column in columns]
     for index, (label, member) in enumerate(zip(labels, members, strict=True)):
@@ -242,14 +260,20 @@ def _rows(labels: Sequence[tuple[str, ...]], members: Sequence[T], columns: Sequ
 
 def _best(values: Sequence[float | int | None], column: Column[T]) -> set[int]:
     """Rows that hold the best printed value; none when all are equal."""
-    shown = {i: round(v, column.digits) for i, v in enumerate(values) if v is not None and v != math.inf}
+    shown = {i: round(v, column.digits) for i, v in enumerate(values) if v is not None}
     if column.better == "neither" or len(set(shown.values())) < 2:
         return set()
     top = max(shown.values()) if column.better == "higher" else min(shown.values())
     return {index for index, value in shown.items() if value == top}
 
 
-def _table(title: str, labels: tuple[str, ...], columns: Sequence[Column[T]], rows: Sequence[Row]) -> Table:
+def _table(
+    title: str,
+    labels: tuple[str, ...],
+    columns: Sequence[Column[T]],
+    rows: Sequence[Row],
+    notes: tuple[str, ...] = (),
+) -> Table:
     return Table(
         title=title,
         label_heads=labels,
@@ -257,4 +281,5 @@ def _table(title: str, labels: tuple[str, ...], columns: Sequence[Column[T]], ro
         units=tuple(column.unit for column in columns),
         groups=tuple(column.group for column in columns),
         rows=tuple(rows),
+        notes=notes,
     )

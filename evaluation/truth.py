@@ -1,4 +1,9 @@
-"""What a view truly showed, at the size it is rendered: image, sparse LiDAR depth and moving mask."""
+"""What a view truly showed, at the size it is rendered: image, sparse LiDAR depth and moving mask.
+
+The image is the decoded JPEG divided by 255, sRGB-coded as stored. A smaller size is the mean of the source pixels that
+a pixel covers, taken in that coding; when the sizes do not divide, whole source pixels are taken and those on a border
+count on both sides (torch's "area" mode).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +32,8 @@ class Truth:
 def truth_of(view: View, width: int | None = None) -> Truth:
     """Decode a view and scale it to `width` pixels (height keeps the aspect); None keeps the stored size.
 
-    A pixel of the scaled mask is moving when at least half of its area is.
+    Depth is that of the returns the camera sees, the nearest one a pixel. A pixel of the scaled mask is moving when at
+    least half of its area is.
 
     Raises:
         ValueError: the JPEG is broken, or the mask has another size than the view.
@@ -47,10 +53,10 @@ def truth_of(view: View, width: int | None = None) -> Truth:
 
 def _scaled_mask(view: View, width: int, height: int) -> NDArray[np.bool_] | None:
     mask = view.moving_mask
+    if mask is not None and mask.shape != (view.height, view.width):
+        raise ValueError(f"frame {view.frame}, {view.camera}: mask {mask.shape} of a {view.width}x{view.height} view")
     if mask is None or (width, height) == (view.width, view.height):
         return mask
-    if mask.shape != (view.height, view.width):
-        raise ValueError(f"frame {view.frame}, {view.camera}: mask {mask.shape} of a {view.width}x{view.height} view")
     share = torch.nn.functional.interpolate(
         torch.from_numpy(mask)[None, None].float(), size=(height, width), mode="area"
     )

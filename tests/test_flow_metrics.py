@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from evaluation.flow_metrics import BUCKETS, SPEED_EDGES_M, FlowAccumulator
-from evaluation.flow_prediction import accumulate_flow, predicted_flow, scored_points
+from evaluation.flow_prediction import accumulate_flow, predicted_flow
+from evaluation.point_set import flow_truth
 from flux4d.gaussians import Gaussians
 from store_schema.labels import Bucket, FlowClass
 from tests.toy import BOX_VELOCITY, make_clip
@@ -69,6 +70,7 @@ def test_four_points_by_hand():
     assert result.bucket_dynamic_nepe["PEDESTRIAN"] == pytest.approx(1.0)
     assert result.mean_dynamic_nepe == pytest.approx((0.08 + 1.0) / 2)
     assert result.bucket_static_epe["WHEELED_VRU"] is None
+    assert (result.bucket_points["CAR"], result.bucket_static_points["CAR"]) == (2, 1)
 
 
 def test_relative_accuracy_saves_fast_points_and_limits_are_strict():
@@ -163,50 +165,6 @@ def test_bad_input_is_refused(pred, dt, message):
         scores(pred, [[0, 0, 0]], [BS], [Bucket.BACKGROUND], dt)
 
 
-def test_against_argoverse_2():
-    av2 = pytest.importorskip("av2.evaluation.scene_flow.eval", reason="av2 is not installed")
-    pred, true, classes, buckets, dt = random_points(np.random.default_rng(2))
-    result = scores(pred, true, classes, buckets, dt)
-    assert result.epe3d == pytest.approx(np.mean(av2.compute_end_point_error(pred, true)))
-    assert result.acc5 == pytest.approx(np.mean(av2.compute_accuracy_strict(pred, true)))
-    assert result.acc10 == pytest.approx(np.mean(av2.compute_accuracy_relax(pred, true)))
-    assert result.theta == pytest.approx(np.mean(av2.compute_angle_error(pred, true)), rel=1e-9)
-
-
-def test_against_bucketed_scene_flow_eval(tmp_path):
-    official = pytest.importorskip(
-        "bucketed_scene_flow_eval.eval.bucketed_epe", reason="bucketed-scene-flow-eval is not installed"
-    )
-    pred, true, classes, buckets, dt = random_points(np.random.default_rng(3))
-    names = {int(b): b.name for b in BUCKETS}
-    evaluator = official.BucketedEPEEvaluator(names, output_path=tmp_path)
-    points = type("Points", (), {"points": np.zeros((0, 3)), "shape": (0, 3)})
-    for low, high in itertools.pairwise([0, 1000, 4000]):  # two frames of different size
-        keep = np.flatnonzero(buckets[low:high] != Bucket.OTHER) + low
-        cloud = points()
-        cloud.points, cloud.shape = np.zeros((len(keep), 3)), (len(keep), 3)
-        evaluator.eval_frame_results.append(
-            evaluator._build_eval_frame_results(cloud, buckets[keep].astype(np.int8), true[keep], pred[keep])
-        )
-    expected = evaluator.compute_results(save_results=False)
-    result = scores(pred, true, classes, buckets, dt)
-    for name, (static, dynamic) in expected.items():
-        assert result.bucket_static_epe[name] == pytest.approx(static)
-        if np.isnan(dynamic):
-            assert result.bucket_dynamic_nepe[name] is None
-        else:
-            assert result.bucket_dynamic_nepe[name] == pytest.approx(dynamic)
-
-
-def test_point_set_is_spinning_lidar_in_view_with_truth():
-    clip = make_clip(per_frame=30)
-    points = clip.points
-    sensor, in_view, classes = points.sensor.copy(), points.in_view.copy(), points.flow_class.copy()
-    sensor[0], in_view[1], classes[2] = 1, False, FlowClass.IGNORED
-    clip = replace(clip, points=replace(points, sensor=sensor, in_view=in_view, flow_class=classes))
-    np.testing.assert_array_equal(scored_points(clip), np.arange(3, len(points)))
-
-
 def test_true_velocities_give_zero_error_whatever_the_order_of_gaussians():
     clip = make_clip(per_frame=60)
     rng = np.random.default_rng(0)
@@ -214,8 +172,9 @@ def test_true_velocities_give_zero_error_whatever_the_order_of_gaussians():
     gaussians = gaussians_of(clip.points, rows)
     moving = torch.from_numpy(clip.points.flow_class[rows] == FD)
     velocities = torch.where(moving[:, None, None], torch.from_numpy(BOX_VELOCITY).float(), torch.zeros(1))
-    predicted = predicted_flow(replace(gaussians, velocities=velocities), clip)
-    result = accumulate_flow(predicted, clip).result()
+    truth = flow_truth(clip)
+    predicted = predicted_flow(replace(gaussians, velocities=velocities), clip, truth)
+    result = accumulate_flow(predicted.flow, truth).result()
     assert result.points == len(clip.points)
     assert result.epe3d == pytest.approx(0.0, abs=1e-6)
     assert predicted.nearest == 0
@@ -226,8 +185,9 @@ def test_flow_uses_the_stamps_of_the_sweeps():
     times = clip.sweep_times.copy()
     times[1:] += 0.02  # the first pair takes 0.12 s
     clip = replace(clip, sweep_times=times)
-    predicted = predicted_flow(gaussians_of(clip.points, np.arange(len(clip.points)), (1.0, 0, 0)), clip)
-    first = clip.points.frame[predicted.row] == 0
+    truth = flow_truth(clip)
+    predicted = predicted_flow(gaussians_of(clip.points, np.arange(len(clip.points)), (1.0, 0, 0)), clip, truth)
+    first = clip.points.frame[truth.row] == 0
     np.testing.assert_allclose(predicted.flow[first, 0], 0.12)
     np.testing.assert_allclose(predicted.flow[~first, 0], 0.10)
 
@@ -236,7 +196,7 @@ def test_polynomial_velocity_is_taken_at_the_points_own_time():
     clip = make_clip(per_frame=30)
     gaussians = gaussians_of(clip.points, np.arange(len(clip.points)))
     velocities = torch.tensor([[1.0, 0, 0], [2.0, 0, 0]]).expand(len(gaussians), 2, 3)  # v(t) = 1 + 2 t
-    predicted = predicted_flow(replace(gaussians, velocities=velocities), clip)
+    predicted = predicted_flow(replace(gaussians, velocities=velocities), clip, flow_truth(clip))
     np.testing.assert_allclose(predicted.flow[:, 0], (1 + 2 * clip.points.times) * 0.1, rtol=1e-5)
 
 
@@ -245,24 +205,27 @@ def test_points_without_a_gaussian_take_the_nearest_of_their_frame():
     kept = np.flatnonzero(np.arange(len(clip.points)) % 3 != 0)
     gaussians = gaussians_of(clip.points, kept)
     velocity = torch.from_numpy(np.random.default_rng(0).normal(size=(len(kept), 3))).float()
-    predicted = predicted_flow(replace(gaussians, velocities=velocity[:, None]), clip)
+    truth = flow_truth(clip)
+    predicted = predicted_flow(replace(gaussians, velocities=velocity[:, None]), clip, truth)
     assert predicted.nearest == len(clip.points) - len(kept)
     for row in range(0, len(clip.points), 30):  # slow twin: compare with every Gaussian of the frame
         same = np.flatnonzero(clip.points.frame[kept] == clip.points.frame[row])
         distance = np.linalg.norm(clip.points.means[kept[same]] - clip.points.means[row], axis=1)
         expected = velocity[same[distance.argmin()]].numpy() * 0.1
-        np.testing.assert_allclose(predicted.flow[predicted.row == row][0], expected, rtol=1e-5)
+        np.testing.assert_allclose(predicted.flow[truth.row == row][0], expected, rtol=1e-5)
 
 
 def test_a_frame_without_gaussians_is_an_error():
     clip = make_clip(per_frame=30)
     kept = np.flatnonzero(clip.points.frame != 4)
     with pytest.raises(ValueError, match="frame 4: 30 points to score but no Gaussian"):
-        predicted_flow(gaussians_of(clip.points, kept), clip)
+        predicted_flow(gaussians_of(clip.points, kept), clip, flow_truth(clip))
 
 
 def test_last_frame_without_next_sweep_is_counted_not_guessed():
     clip = make_clip(per_frame=30, setting="train_interpolation")
-    predicted = predicted_flow(gaussians_of(clip.points, np.arange(len(clip.points))), clip)
-    assert predicted.without_next_sweep == 30
-    assert len(predicted.row) == len(clip.points) - 30
+    truth = flow_truth(clip)
+    assert truth.without_next_sweep == 30
+    assert len(truth.row) == len(truth.dt) == len(clip.points) - 30
+    predicted = predicted_flow(gaussians_of(clip.points, np.arange(len(clip.points))), clip, truth)
+    assert len(predicted.flow) == len(clip.points) - 30

@@ -1,4 +1,5 @@
 import base64
+import html
 import html.parser
 import json
 import re
@@ -17,6 +18,7 @@ from evaluation.colours import depth_colours, velocity_colours, velocity_wheel
 from evaluation.evaluate import Method, evaluate
 from evaluation.options import Run
 from evaluation.pictures import TRUTH, PictureBook, PictureIndex
+from evaluation.point_set import PointSet
 from evaluation.report import write_report
 from evaluation.results import Evaluation
 from evaluation.run_info import Curve, RunInfo, read_curves, read_record
@@ -105,6 +107,10 @@ def test_report_holds_every_picture_and_the_numbers(written):
     assert f"{evaluation.summary('one').interpolation.full.psnr:.2f}" in text
     assert "1 of 1 clips seen in training" in text
     assert "LPIPS is n/a" in text
+    plain = html.unescape(text)
+    assert "Scored points: the input frames' points of the spinning LiDAR inside the camera's view." in plain
+    assert plain.count('<td class="l">annotation noise floor</td>') == 3  # by metric, by class, by clip
+    assert "V_RMSE = √ mean ‖v − v_true‖²" in plain  # noqa: RUF001
     assert INFO.dataset_version in text
     assert text.count("<polyline") == 4  # two curves, raw and mean
 
@@ -247,6 +253,20 @@ def test_command_scores_a_run_and_rebuilds_its_report(trained, capsys):
     assert (out / "report.html").read_bytes() == first
 
 
+def test_command_takes_another_point_set_and_prints_it(trained, capsys):
+    out = trained / "other_points"
+    arguments = ["run", "--store", trained / "store", "--run", trained / "run", "--out", out, "--width", "48"]
+    choice = ["--view", "everywhere", "--within-m", "20", "--truth", "smoothed", "--lidar", "all"]
+    main([*map(str, arguments), *choice, "--device", "cpu"])
+    evaluation = Evaluation.load(out / "evaluation.json")
+    assert evaluation.points == PointSet(lidar="all", view="everywhere", within_m=20.0, truth="smoothed")
+    assert evaluation.floors[0].flow.points == evaluation.clips[0].flow.points > 0
+    words = "points of both LiDARs inside and outside the camera's view, |x| and |y| below 20 m from the ego"
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert words in (out / "table.md").read_text().replace("\\|", "|")
+    assert words in html.unescape((out / "report.html").read_text())
+
+
 def test_bare_weights_claim_nothing_about_training(trained):
     weights = trained / "run" / "weights.safetensors"
     loaded = load_trained(Run(store=trained / "store", weights=weights, out=trained / "bare"), "cpu")
@@ -262,6 +282,7 @@ def test_bare_weights_claim_nothing_about_training(trained):
         (["--split", "train"], "no evaluation clip of split 'train'.*--split all"),
         (["--store", "/nowhere"], "holds no dataset version"),
         (["--run", "/nowhere"], "not a run folder"),
+        (["--within-m", "-5"], "within_m must be a positive number of metres, got -5"),
     ],
 )
 def test_command_errors_say_what_to_do(trained, changes, message):
