@@ -14,11 +14,9 @@ measured first and taken off: it has nothing to do with time.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +44,8 @@ from benchmarks.alignment_scores import (
     object_result,
     residual_result,
 )
-from benchmarks.logs import REPOSITORY, real_log
+from benchmarks.command_line import log_parser
+from benchmarks.logs import real_log
 from pipelines.projection import project
 from pipelines.scene_flow import flow_ground_truth
 from pipelines.sources.base import CameraFrame, Sweep
@@ -206,14 +205,10 @@ def _interval(value: dict[str, float] | None, scale: float = 1.0) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=REPOSITORY / "../shared/pandaset")
-    parser.add_argument("--log", default="002")
-    parser.add_argument("--quick", action="store_true", help="every fourth frame: under 15 seconds")
+    parser = log_parser(__doc__, "every fourth frame: under 15 seconds")
     parser.add_argument(
         "--keep-residual", action="store_true", help="do not take off what is left while the ego stands"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     args = parser.parse_args(arguments)
     reader = PandaSetLog(real_log(args.root, args.log))
     missing = reader.missing_frames()

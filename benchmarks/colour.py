@@ -9,11 +9,9 @@ default list is the front camera alone. All are measured on the same raw points 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +20,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.logs import REPOSITORY, real_log
+from benchmarks.command_line import log_parser
+from benchmarks.logs import real_log
 from pipelines.images import EncodedImage
 from pipelines.lift import colour_points
-from pipelines.projection import Projection
+from pipelines.nearer_in_cell import behind_in_cell
 from pipelines.sources.base import Sweep
 from pipelines.sources.pandaset import PandaSetLog
-from pipelines.visibility import NEARER_FRACTION, NEARER_M, Sighting, see
+from pipelines.visibility import Sighting, see
 
-CELL_PX = 8
 FRONT = "front_camera"
 WAYS = ("ours", "reproduction_front", "reproduction_all")
 
@@ -42,16 +40,6 @@ class Shares:
     doubtful: float  # of the coloured points
     uncoloured: float  # of all points
     uncoloured_in_image: float  # of the points that project into some image
-
-
-def behind_in_cell(seen: Projection, width: int) -> NDArray[np.bool_]:
-    """Which projected points [Q] have a much nearer return in their cell of the image."""
-    column, row = (seen.uv // CELL_PX).astype(np.int64).T
-    cell = row * (width // CELL_PX + 1) + column
-    nearest = np.full(int(cell.max(initial=0)) + 1, np.inf)
-    np.minimum.at(nearest, cell, seen.depth)
-    behind: NDArray[np.bool_] = nearest[cell] < seen.depth * (1 - NEARER_FRACTION) - NEARER_M
-    return behind
 
 
 def first_camera(count: int, sightings: Sequence[Sighting], names: Sequence[str]) -> NDArray[np.int64]:
@@ -127,12 +115,8 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=REPOSITORY / "../shared/pandaset")
-    parser.add_argument("--log", default="002")
+    parser = log_parser(__doc__, "three frames of the log only")
     parser.add_argument("--every", type=int, default=5, help="frames from one measured to the next; default 5")
-    parser.add_argument("--quick", action="store_true", help="three frames of the log only")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     args = parser.parse_args(arguments)
     if args.every < 1:
         parser.error(f"--every must be at least 1, got {args.every}")

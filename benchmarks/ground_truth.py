@@ -9,10 +9,7 @@ flow is timed too, but it is in neither sum: the reproduction has none. Without 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import preprocess_peer as peer
-from benchmarks.logs import REPOSITORY
+from benchmarks.command_line import hold_blas, log_parser
 from benchmarks.preprocess import machine
 from benchmarks.stages import StageClock, cpu_seconds, spread
 from pipelines.annotation_times import annotation_times
@@ -162,12 +159,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=REPOSITORY / "../shared/pandaset")
-    parser.add_argument("--log", default="002")
+    parser = log_parser(__doc__, "3 rounds instead of 15")
     parser.add_argument("--frame", type=int, help="frame of the real log; default 20")
-    parser.add_argument("--quick", action="store_true", help="3 rounds instead of 15")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     args = parser.parse_args(arguments)
     console = Console(stderr=True)
     about = machine()
@@ -185,8 +178,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        # Threads of BLAS that wait for work spin, and their spinning would count as work of the reproduction.
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.ground_truth", *sys.argv[1:]])
+    hold_blas("benchmarks.ground_truth")
     main()

@@ -7,7 +7,6 @@ with the arrays that do. Two generated logs are always built; the real log joins
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.command_line import log_parser
 from benchmarks.cpu_switches import fingerprint, has_effect, plain_environment, switches
 from benchmarks.logs import REPOSITORY, real_log, small_logs
 from benchmarks.store_differences import differences
@@ -175,12 +175,8 @@ def report(results: Sequence[Built], console: Console) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=REPOSITORY / "../shared/pandaset")
-    parser.add_argument("--log", default="002")
+    parser = log_parser(__doc__, "generated logs and few variants: under 50 seconds")
     parser.add_argument("--only", nargs="*", help="names of variants to compare with the first")
-    parser.add_argument("--quick", action="store_true", help="generated logs and few variants: under 50 seconds")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     args = parser.parse_args(arguments)
     console = Console(stderr=True)
     chosen = variants(args.quick)

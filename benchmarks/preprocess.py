@@ -8,11 +8,9 @@ sweep and the cuboids, simplejpeg decodes the six images, SciPy's k-d tree finds
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +22,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.logs import REPOSITORY, real_log
+from benchmarks.command_line import hold_blas, log_parser
+from benchmarks.logs import real_log
 from benchmarks.preprocess_work import (
     BUILD_STAGES,
     PEER_OWN_CODE_S,
@@ -164,14 +163,10 @@ def show(result: Mapping[str, Any], console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=REPOSITORY / "../shared/pandaset")
-    parser.add_argument("--log", default="002")
+    parser = log_parser(__doc__, "few frames, no scaling: under 50 seconds")
     parser.add_argument("--frames", type=int, help="frames timed, from the middle of the log; default all (--quick: 8)")
     parser.add_argument("--peer-frames", type=int, help="frames of the slow reproduction; default 6 (--quick: 2)")
     parser.add_argument("--scaling", action="store_true", help="time 1 and 2 workers even with --quick")
-    parser.add_argument("--quick", action="store_true", help="few frames, no scaling: under 50 seconds")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     args = parser.parse_args(arguments)
     log = real_log(args.root, args.log)
     console = Console(stderr=True)
@@ -194,8 +189,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        # Threads of BLAS that wait for work spin, and their spinning would count as work of the reproduction.
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.preprocess", *sys.argv[1:]])
+    hold_blas("benchmarks.preprocess")
     main()

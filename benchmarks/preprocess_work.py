@@ -24,6 +24,7 @@ STAGES = {
     "colour": ["pipelines.frame_features:colour_points"],
     "scale": ["pipelines.frame_features:knn_scale"],
     "flow": ["pipelines.frame_features:_flow"],
+    "smoothed flow": ["pipelines.frame_features:smoothed_motion", "pipelines.frame_features:smoothed_flow"],
     "depth": ["pipelines.frame_features:_depths", "pipelines.frame_features:_in_view"],
     "masks and boxes": ["pipelines.frame_features:_moving_runs", "pipelines.frame_features:_box_arrays"],
     "write": ["store_schema.frame_store:write_frame"],

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.command_line import log_parser
 from benchmarks.logs import REPOSITORY, real_log, small_logs
 
 FRAMES, QUICK_FRAMES = 17, 11
@@ -114,13 +115,9 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=REPOSITORY / "../shared/pandaset")
-    parser.add_argument("--log", default="002")
+    parser = log_parser(__doc__, "generated logs only")
     parser.add_argument("--logs", type=int, default=20, help="generated logs of the large case")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="generated logs only")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--case", type=Path, nargs=2, metavar=("LOGS", "STORE"), help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.case is not None:

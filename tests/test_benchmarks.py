@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks import preprocess, scale
+from benchmarks import colour, ground_truth, preprocess, scale
 from benchmarks import preprocess_peer as peer
 from benchmarks.invariance import Built, Variant, report
 from benchmarks.stages import StageClock, stages_timed
@@ -22,6 +22,7 @@ from pipelines.depth_map import sparse_depth
 from pipelines.plan import BuildConfig
 from pipelines.scene_flow import flow_ground_truth
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep
+from pipelines.sources.pandaset import PandaSetLog
 from pipelines.visibility import see
 from store_schema.frame_store import read_frame, write_frame
 
@@ -134,6 +135,37 @@ def test_the_figures_are_there(tiny_logs: Path, capsys: pytest.CaptureFixture[st
     assert 0 < sum(result["floor_stages"].values()) <= result["floor_cpu_s_per_frame"] * 1.5
     assert result["ratio_spread"]["p10"] <= result["ratio_to_floor"] <= result["ratio_spread"]["p90"]
     assert 0 < result["shard_cpu_s_per_frame"] < result["build_cpu_s_per_frame"]
+
+
+def test_ground_truth_is_timed_against_the_reproductions(tiny_logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ground_truth.main(["--root", str(tiny_logs), "--log", "tiny0", "--frame", "3", "--quick", "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    log = PandaSetLog(tiny_logs / "tiny0")
+    assert (result["points"], result["boxes"]) == (len(log.sweep(3).points), len(log.cuboids(3).track))
+    assert 0 < result["ours_cpu_s"]
+    assert 0 < result["peer_cpu_s"]
+    assert result["speedup"] > 0
+
+
+def test_doubtful_colours_are_counted(tiny_logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    colour.main(["--root", str(tiny_logs), "--log", "tiny0", "--every", "4", "--quick", "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    log = PandaSetLog(tiny_logs / "tiny0")
+    assert result["frames"] == [0, 8, 16]
+    per_frame = []
+    for frame in result["frames"]:
+        sweep = log.sweep(frame)
+        cameras = [log.camera(name, frame) for name in log.cameras]
+        sightings = [see(sweep, camera, 160, 90) for camera in cameras]
+        clear = np.zeros(len(sweep.points), bool)
+        for seen in sightings:
+            clear[seen.projection.rows[seen.clear]] = True
+        per_frame.append(1 - clear.mean())
+    assert result["ours"]["uncoloured"] == pytest.approx(np.mean(per_frame))
+    # Eight pixels of a small image hold many things, so that the shares themselves say little here.
+    assert 0 < result["ours"]["doubtful"] < 1
+    front, everywhere = result["reproduction_front"], result["reproduction_all"]
+    assert front["uncoloured"] > result["ours"]["uncoloured"] > everywhere["uncoloured"]
 
 
 def test_a_difference_between_two_stores_is_found_and_named(tiny_logs: Path, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.inspect.camera_pictures import OUTLINES, depth_picture, mask_picture
-from pipelines.inspect.counts import NUMBERS, behind_in_cell, colour_row, front_numbers
+from pipelines.inspect.counts import NUMBERS, colour_row, front_numbers
 from pipelines.inspect.gather import InspectedFrame, gather_frame
 from pipelines.inspect.page import page_html
 from pipelines.inspect.paint import FARTHEST_M, HIDDEN_RGB, NEAREST_M, PICTURE_WIDTH, depth_rgb, put_dots, reduced
 from pipelines.inspect.plan import plan_svg
 from pipelines.moving_mask import moving_mask
+from pipelines.nearer_in_cell import behind_in_cell
 from pipelines.sources.pandaset import PandaSetLog
 from pipelines.visibility import see
 from tests.fake_log import cuboid_table, edit_table, write_log
@@ -269,7 +270,7 @@ def test_behind_in_cell_against_every_pair(seen: InspectedFrame) -> None:
         uv, depth = view.sighting.projection.uv, view.sighting.projection.depth
         together = (uv[:, None] // 8 == uv[None] // 8).all(axis=2)
         expected = (together & (depth[None] < depth[:, None] * 0.95 - 0.5)).any(axis=1)
-        np.testing.assert_array_equal(behind_in_cell(view), expected)
+        np.testing.assert_array_equal(behind_in_cell(view.sighting.projection, view.sighting.width), expected)
         total += int(expected.sum())
     assert total > 0
 

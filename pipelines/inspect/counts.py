@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.inspect.gather import InspectedFrame, View
-from pipelines.visibility import NEARER_FRACTION, NEARER_M
+from pipelines.nearer_in_cell import behind_in_cell
 from store_schema.labels import Bucket, FlowClass
 
 FRONT = "front_camera"
@@ -20,7 +20,6 @@ NUMBERS = (
     *("depth_count", "depth_sum_m", "depth_visible_count", "depth_visible_sum_m"),
 )
 """Keys of the numbers in the JSON line, in its order."""
-_CELL_PX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +114,10 @@ def colour_row(frame: InspectedFrame, index: int) -> ColourRow:
     view = frame.views[index]
     seen, colours = view.sighting.projection, frame.colours
     own = colours.camera[seen.rows] == index
-    behind = behind_in_cell(view)
+    behind = behind_in_cell(seen, view.sighting.width)
     shared = view.sighting.visible & (colours.camera[seen.rows] >= 0) & ~own
     u, v = np.floor(seen.uv[shared]).astype(np.int64).T
     pixel = view.image[v, u].astype(np.int64)
     apart = np.abs(pixel - colours.rgb[seen.rows[shared]]).mean(axis=1)
     difference = float(np.median(apart)) if len(apart) else None
     return ColourRow(int(own.sum()), int((own & behind).sum()), int(shared.sum()), difference)
-
-
-def behind_in_cell(view: View) -> NDArray[np.bool_]:  # [Q]
-    """Which returns in the image have one more than 5 % + 0.5 m nearer in their cell of 8x8 pixels.
-
-    A cheap sign of a hidden return, judged without `pipelines.visibility`. It also hits far road and outlines in
-    plain view, so that its share does not go to 0.
-    """
-    seen, columns = view.sighting.projection, -(-view.sighting.width // _CELL_PX)
-    column, row = (seen.uv // _CELL_PX).astype(np.int64).T
-    cell = row * columns + column
-    nearest = np.full(columns * -(-view.sighting.height // _CELL_PX), np.inf)
-    np.minimum.at(nearest, cell, seen.depth)
-    behind: NDArray[np.bool_] = nearest[cell] < seen.depth * (1 - NEARER_FRACTION) - NEARER_M
-    return behind
