@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
+# On a machine with CUDA, rendering there is gsplat's.
+PACKAGE := .$(if $(shell command -v nvidia-smi),[cuda])
 DEMO ?= demo_out
 REAL ?= real_out
 PANDASET_ROOT ?=
@@ -23,7 +25,7 @@ setup: $(DEV)  ## Make .venv with everything pinned by constraints.txt
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or call make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(PACKAGE)'
 	@touch $(READY)
 
 # What tests, lint and benchmarks need on top: two gigabytes, most of them the official codes to compare with.

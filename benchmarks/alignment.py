@@ -46,6 +46,7 @@ from benchmarks.alignment_scores import (
 )
 from benchmarks.command_line import log_parser
 from benchmarks.logs import real_log
+from pipelines.cuboid_window import CuboidWindow
 from pipelines.projection import project
 from pipelines.scene_flow import flow_ground_truth
 from pipelines.sources.base import CameraFrame, Sweep
@@ -150,8 +151,8 @@ def _results(rows: dict[str, list[Sums | None]], of: Callable[[Curves], Any]) ->
 def frame_edges(rig: Rig, frame: int) -> tuple[Sweep, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """A sweep, the rows of its edges that stand and of those that move, and the velocity of all its points [P, 3]."""
     reader, sweep = rig.reader, rig.reader.sweep(frame)
-    edges, cuboids = depth_edges(sweep, rig.ego), reader.cuboids(frame)
-    following = reader.cuboids(frame + 1) if frame + 1 < reader.num_frames else None
+    edges, boxes = depth_edges(sweep, rig.ego), CuboidWindow(reader, 1)
+    cuboids, following = boxes.at(frame), boxes.at(frame + 1)
     if cuboids is None or following is None:
         return sweep, edges, edges[:0], np.zeros_like(sweep.points)
     flow = flow_ground_truth(sweep, cuboids, following)

@@ -36,7 +36,8 @@ class Rig:
 
     @classmethod
     def of(cls, reader: LogReader) -> Rig:
-        frames = range(reader.num_frames)
+        missing = reader.missing_frames()
+        frames = [frame for frame in range(reader.num_frames) if frame not in missing]
         ego = Track(
             np.array([reader.sweep_time(f) for f in frames]), np.stack([reader.sweep(f).ego2world for f in frames])
         )
@@ -57,7 +58,7 @@ class Rig:
 
     def speed(self, frame: int) -> float:
         """Of the ego over the sweep, m/s."""
-        end = self.ego.times[frame]
+        end = self.reader.sweep_time(frame)
         return float(np.linalg.norm((self.ego.at(end) - self.ego.at(end - 0.1))[:3, 3]) / 0.1)
 
 

@@ -26,6 +26,7 @@ from benchmarks.command_line import hold_blas, log_parser
 from benchmarks.preprocess import machine
 from benchmarks.stages import StageClock, cpu_seconds, spread
 from pipelines.annotation_times import annotation_times
+from pipelines.cuboid_window import CuboidWindow
 from pipelines.images import EncodedImage
 from pipelines.moving_mask import moving_mask
 from pipelines.scene_flow import flow_ground_truth
@@ -63,10 +64,10 @@ def read_subject(log: Path, frame: int) -> Subject:
     reader = PandaSetLog(log)
     if not 0 <= frame < reader.num_frames - 1:
         raise SystemExit(f"{log} has frames 0 to {reader.num_frames - 1}: pass a --frame that has a successor")
-    near = range(max(frame - HALF_WINDOW, 0), min(frame + HALF_WINDOW + 1, reader.num_frames))
-    window = [(reader.sweep_time(f), boxes) for f in near if (boxes := reader.cuboids(f)) is not None]
-    if len(window) < len(near):
-        raise SystemExit(f"{log} has no cuboids: pass a log with annotations")
+    window = CuboidWindow(reader, 2 * HALF_WINDOW).around(frame, HALF_WINDOW)
+    near = [boxes.frame for _, boxes in window]
+    if not {frame, frame + 1} <= set(near):
+        raise SystemExit(f"{log} has no cuboids for frame {frame} or its successor: pass another --frame or --log")
     image = EncodedImage.read(reader.log_id, reader.camera("front_camera", frame))
     now = near.index(frame)
     boxes, boxes_next = (_plain(window[now + ahead][1]) for ahead in (0, 1))

@@ -6,7 +6,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pipelines.point_boxes import P0_RULES, assign_points
 from pipelines.sources.base import Cuboids, Sweep
+
+
+def box_of_points(sweep: Sweep, cuboids: Cuboids) -> NDArray[np.int32]:
+    """Row of the box of its own LiDAR that each point lies in [P], -1 none: what `annotation_times` takes."""
+    return assign_points(sweep.points, sweep.sensor, cuboids, P0_RULES)[0]
 
 
 def annotation_times(
@@ -23,7 +29,7 @@ def annotation_times(
     Args:
         sweep: P points.
         cuboids: boxes of the same frame.
-        cuboid: the boxes of the points, as `point_boxes.assign_points` and `SceneFlow.cuboid` give them.
+        cuboid: the boxes of the points, as `box_of_points` and, by the default rules, `SceneFlow.cuboid` give them.
 
     Returns:
         [M] s.

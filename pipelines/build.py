@@ -25,8 +25,8 @@ from store_schema.dataset import LATEST
 from store_schema.location import filesystem, remove_tree
 from store_schema.manifest import Manifest
 
-FRAMES_PER_TASK = 2
-"""A task covers a range of frames: neighbours share their cuboids, and few frames are left to wait for at the end."""
+FRAMES_PER_TASK = 8
+"""A task covers a range of frames: neighbours share most of the cuboids around them, which smoothed tracks need."""
 LOCK = "build.lock"
 PENDING = "build.json"
 """The request of a build that has not finished, for `resume`."""
@@ -72,13 +72,20 @@ def pending_build(store: Path) -> BuildConfig:
 
     Raises:
         FileNotFoundError: every build of this store finished.
+        ValueError: the request cannot be read.
     """
     try:
         raw = json.loads((store / PENDING).read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"{store} holds no unfinished build: start one with flux4d-build build") from None
     lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
-    return BuildConfig(**{**raw, **lists, "flow": FlowRules(**raw["flow"])})
+    try:
+        # A release before this one asked for no rules: they were the defaults.
+        return BuildConfig(**{**raw, **lists, "flow": FlowRules(**raw.get("flow", {}))})
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{store / PENDING} is the request of another release ({error}): start the build again with its options"
+        ) from error
 
 
 def lock_store(store: Path) -> AbstractContextManager[Any]:

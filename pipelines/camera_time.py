@@ -109,8 +109,9 @@ def _neighbour(reader: LogReader, name: str, frame: int, way: int) -> int:
     for other in (frame + way, frame - way):
         if 0 <= other < reader.num_frames and other not in missing:
             return other
-    reason = f"{name} cannot be shifted in time: neither frame {frame - 1} nor {frame + 1} is there to tell its motion"
-    raise LogError(reader.log_id, f"{reason}; fetch one of them, or leave the time shift out", frame=frame)
+    reason = f"{name} cannot be shifted in time: no frame beside this one is there to tell its motion"
+    fetch = "" if reader.num_frames == 1 else "fetch one of its neighbours, or "
+    raise LogError(reader.log_id, f"{reason}; {fetch}leave the time shift out", frame=frame)
 
 
 def _axis_angle(turn: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

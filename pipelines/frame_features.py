@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.annotation_times import annotation_times
+from pipelines.annotation_times import annotation_times, box_of_points
 from pipelines.camera_time import shifted_camera
+from pipelines.cuboid_window import CuboidWindow, Neighbour
 from pipelines.depth_map import sparse_depth
 from pipelines.feature_config import FeatureConfig, check_cameras
 from pipelines.images import EncodedImage, ImageDecoder
 from pipelines.knn import knn_scale
 from pipelines.lift import colour_points
 from pipelines.moving_mask import moving_mask
-from pipelines.point_boxes import FlowRules
+from pipelines.point_boxes import P0_RULES, FlowRules
 from pipelines.scene_flow import SceneFlow, flow_ground_truth, moving_boxes
 from pipelines.sources.base import Cuboids, LogReader, Sweep
 from pipelines.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
@@ -53,8 +53,7 @@ class FrameComputer:
         check_cameras(reader, config)
         self.reader, self._config = reader, config
         self._shifts = dict(config.camera_time_shift)
-        self._missing = frozenset(reader.missing_frames())
-        self._held: dict[int, Cuboids | None] = {}
+        self._cuboids = CuboidWindow(reader, 2 * HALF_WINDOW)
         self._decoder = ImageDecoder()
 
     def compute(self, frame: int) -> StoredFrame:
@@ -65,16 +64,17 @@ class FrameComputer:
         """
         reader, config = self.reader, self._config
         sweep = reader.sweep(frame)
-        cuboids = self._cuboids(frame)
-        following = self._cuboids_at(frame + 1)
-        neighbour = self._neighbour(cuboids, following)
+        cuboids = self._cuboids.at(frame)
+        neighbour = None if cuboids is None else self._cuboids.beside(frame)
         cameras = [shifted_camera(reader, name, frame, self._shifts.get(name, 0.0)) for name in reader.cameras]
         images = [EncodedImage.read(reader.log_id, camera) for camera in cameras]
         sightings = [see(sweep, image.camera, image.width, image.height) for image in images]
         colours = colour_points(sweep, sightings, map(self._decoder.decode, images))
         views = [sightings[reader.cameras.index(name)] for name in config.view_cameras]
-        flow = _flow(sweep, cuboids, following, config.flow)
-        moving_view, moving_start, moving_length = _moving_runs(sweep, views, cuboids, neighbour, flow.cuboid)
+        flow = _flow(sweep, cuboids, self._cuboids.at(frame + 1), config.flow)
+        # Masks do not depend on the rules of the flow.
+        own_box = flow.cuboid if cuboids is None or config.flow == P0_RULES else box_of_points(sweep, cuboids)
+        moving_view, moving_start, moving_length = _moving_runs(sweep, views, cuboids, neighbour, own_box)
         depth_view, depth_pixel, depth, depth_visible = _depths(views)
         arrays = FrameArrays(
             points=sweep.points,
@@ -100,40 +100,12 @@ class FrameComputer:
         )
         return StoredFrame(frame=frame, arrays=arrays, attributes=_attributes(sweep, views, cuboids))
 
-    def _cuboids(self, frame: int) -> Cuboids | None:
-        if frame not in self._held:
-            self._held[frame] = self.reader.cuboids(frame)
-        return self._held[frame]
-
-    def _cuboids_at(self, frame: int) -> Cuboids | None:
-        """Cuboids of a frame, None outside the log and where the frame is missing."""
-        usable = 0 <= frame < self.reader.num_frames and frame not in self._missing
-        return self._cuboids(frame) if usable else None
-
     def _smooth_flow(self, sweep: Sweep, cuboids: Cuboids | None, flow: SceneFlow) -> NDArray[np.float64]:
         """Flow along smoothed tracks [P, 3] m; 0 where `flow` has no ground truth."""
         if cuboids is None:
             return np.zeros_like(sweep.points)
-        frame = cuboids.frame
-        around = range(frame - HALF_WINDOW, frame + HALF_WINDOW + 1)
-        boxes = [found for other in around if (found := self._cuboids_at(other)) is not None]
-        self._held = {other: held for other, held in self._held.items() if abs(other - frame) <= 2 * HALF_WINDOW}
-        motion = smoothed_motion([(self.reader.sweep_time(other.frame), other) for other in boxes], frame)
+        motion = smoothed_motion(self._cuboids.around(cuboids.frame, HALF_WINDOW), cuboids.frame)
         return smoothed_flow(sweep, cuboids, flow.cuboid, motion)
-
-    def _neighbour(self, cuboids: Cuboids | None, following: Cuboids | None) -> _Neighbour | None:
-        if cuboids is None:
-            return None
-        other = following or self._cuboids_at(cuboids.frame - 1)
-        return None if other is None else _Neighbour(other, self.reader.sweep_time(other.frame))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Neighbour:
-    """The annotated frame beside the current one that says what moves: the next, at the end of a run the previous."""
-
-    cuboids: Cuboids
-    time: float  # s, its sweep's stamp
 
 
 def _flow(sweep: Sweep, cuboids: Cuboids | None, following: Cuboids | None, rules: FlowRules) -> SceneFlow:
@@ -173,7 +145,7 @@ def _moving_runs(
     sweep: Sweep,
     views: Sequence[Sighting],
     cuboids: Cuboids | None,
-    neighbour: _Neighbour | None,
+    neighbour: Neighbour | None,
     cuboid: NDArray[np.int32],  # [P] row of the box each point lies in
 ) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int32]]:
     """Moving-object masks of every view as runs: view index, start, length."""
@@ -200,7 +172,7 @@ def _moving_runs(
     return np.concatenate(index), np.concatenate(starts), np.concatenate(lengths)
 
 
-def _box_arrays(cuboids: Cuboids | None, neighbour: _Neighbour | None) -> dict[str, NDArray]:
+def _box_arrays(cuboids: Cuboids | None, neighbour: Neighbour | None) -> dict[str, NDArray]:
     if cuboids is None:
         empty = np.zeros(0)
         return {

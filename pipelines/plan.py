@@ -72,7 +72,7 @@ class BuildConfig:
     @property
     def features(self) -> FeatureConfig:
         """The part that determines a frame's features."""
-        shifts = tuple(sorted((name, shift) for name, shift in self.camera_time_shift.items() if shift))
+        shifts = tuple(sorted((name, float(shift)) for name, shift in self.camera_time_shift.items() if shift))
         return FeatureConfig(view_cameras=self.camera, flow=self.flow, camera_time_shift=shifts)
 
     def content(self) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class FlowRules:
     see in motion twice, up to a metre apart, hence "own". Argoverse 2 has one list for both of its LiDARs: "any"."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "expand_m", float(self.expand_m))  # 0 and 0.0 must hash alike
         if not (np.isfinite(self.expand_m) and self.expand_m >= 0):
             raise ValueError(f"FlowRules.expand_m must be finite and not negative, in metres; got {self.expand_m!r}")
         for name, allowed in (("overlap", get_args(Overlap)), ("lidars", get_args(Lidars))):

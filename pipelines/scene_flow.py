@@ -13,21 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipelines.point_boxes import AV2_RULES, P0_RULES, FlowRules, assign_points, cos_sin
+from pipelines.point_boxes import P0_RULES, FlowRules, assign_points, cos_sin
 from pipelines.sources.base import Cuboids, Sweep
 from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass, bucket_of
-
-__all__ = [
-    "AV2_RULES",
-    "P0_RULES",
-    "FlowRules",
-    "SceneFlow",
-    "box_corners",
-    "flow_ground_truth",
-    "match_tracks",
-    "moving_boxes",
-    "rigid_flow",
-]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -67,7 +67,7 @@ class LiftedPoints:
 
     means: NDArray[np.float32]  # [N, 3] m, ego0, at the point's own time
     scales: NDArray[np.float32]  # [N] m, mean distance to the 3 nearest neighbours of its sweep
-    rgb: NDArray[np.uint8]  # [N, 3] colour of the pixel that sees it; 127 where camera is -1
+    rgb: NDArray[np.uint8]  # [N, 3] colour of the pixel that sees it clearly; 127 where camera is -1
     camera: NDArray[np.int8]  # [N] index into Clip.rig_cameras of the camera that gave the colour, -1 none
     times: NDArray[np.float32]  # [N] s since the clip's first sweep stamp
     frame: NDArray[np.int16]  # [N] clip-relative input frame
@@ -92,12 +92,12 @@ class LiftedPoints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One image of the clip: a camera at its own time stamp."""
+    """One image of the clip: a camera at its own time."""
 
     frame: int  # clip-relative
     camera: str
     role: Role
-    time: float  # s since the clip's first sweep stamp, the camera's own stamp
+    time: float  # s since the clip's first sweep stamp: the camera's own stamp plus the build's time shift
     cam2ego0: NDArray[np.float64]  # [4, 4] OpenCV camera axes to ego0
     K: NDArray[np.float64]  # [3, 3] pixels of the full-size image, pixel centres at +0.5
     width: int

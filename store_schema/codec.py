@@ -165,8 +165,13 @@ def encode_clip(header: ClipHeader, stored: ClipTables, jpegs: Sequence[bytes]) 
     """Members of one sample, by name.
 
     Raises:
-        ValueError: not one image per view, or columns that are not the schema's.
+        ValueError: not one image per view, columns that are not the schema's, or a header of another schema.
     """
+    if header.schema_version != tables.SCHEMA_VERSION:
+        raise ValueError(
+            f"clip {header.record.clip_id}: a header of schema {header.schema_version} cannot stand before tables of "
+            f"schema {tables.SCHEMA_VERSION}: make it anew"
+        )
     if len(jpegs) != len(header.views):
         raise ValueError(f"clip {header.record.clip_id}: {len(jpegs)} images for {len(header.views)} views")
     members = {

@@ -12,7 +12,8 @@ from itertools import combinations, product
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from pipelines.scene_flow import FlowRules, SceneFlow
+from pipelines.point_boxes import FlowRules
+from pipelines.scene_flow import SceneFlow
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep
 from store_schema.labels import PANDASET_BUCKETS, Bucket, FlowClass
 
@@ -76,6 +77,18 @@ def plain_flow(sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | None, rul
     if cuboids_next is None:
         flow_class[:] = FlowClass.IGNORED
     return SceneFlow(flow, flow_class, bucket, row)
+
+
+def plain_box_times(sweep: Sweep, cuboids: Cuboids) -> np.ndarray:
+    """Twin of `annotation_times`: middle time of the LiDAR's returns in each box, else the nearest's, [M] s."""
+    rows = plain_assignment(sweep.points, sweep.sensor, cuboids, P0)[0]
+    times = []
+    for m in range(len(cuboids.track)):
+        lidar = sweep.sensor == max(cuboids.sensor[m], 0)
+        inside = np.sort(sweep.times[lidar & (rows == m)])
+        away = np.hypot(*(sweep.points[lidar] - cuboids.position[m])[:, :2].T)
+        times.append(inside[len(inside) // 2] if len(inside) else sweep.times[lidar][np.argmin(away)])
+    return np.array(times)
 
 
 def plain_moving_mask(

@@ -12,7 +12,7 @@ from pipelines.__main__ import main
 from pipelines.build import PENDING, BuildResult, _remember, build, pending_build
 from pipelines.feature_config import FeatureConfig
 from pipelines.frame_features import compute_frame
-from pipelines.plan import BuildConfig
+from pipelines.plan import BuildConfig, frames_key
 from pipelines.point_boxes import FlowRules
 from pipelines.scene_flow import flow_ground_truth
 from pipelines.sources.pandaset import PandaSetLog
@@ -126,3 +126,21 @@ def test_options_of_the_command_line(tiny_logs: Path, tmp_path: Path, capsys: py
     with pytest.raises((SystemExit, ValueError)):
         main(arguments)
     assert "expand_m" in capsys.readouterr().err
+
+
+def test_a_request_of_the_release_before_is_resumed_with_the_defaults(tiny_logs: Path, tmp_path: Path) -> None:
+    config = options(tiny_logs, tmp_path)
+    _remember(config)
+    raw = json.loads((tmp_path / PENDING).read_bytes())
+    del raw["flow"], raw["camera_time_shift"]
+    (tmp_path / PENDING).write_text(json.dumps(raw))
+    assert pending_build(tmp_path).features == config.features
+    (tmp_path / PENDING).write_text(json.dumps({**raw, "flow": {"grow": 1}}))
+    with pytest.raises(ValueError, match=r"request of another release .* start the build again"):
+        pending_build(tmp_path)
+
+
+def test_equal_options_have_one_hash(tiny_logs: Path, tmp_path: Path) -> None:
+    one = options(tiny_logs, tmp_path)
+    two = options(tiny_logs, tmp_path, flow=FlowRules(expand_m=0), camera_time_shift={"front_camera": 0})
+    assert frames_key(one.content()) == frames_key(two.content())

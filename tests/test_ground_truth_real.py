@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from benchmarks import ground_truth
-from pipelines.annotation_times import annotation_times
+from pipelines.annotation_times import annotation_times, box_of_points
 from pipelines.moving_mask import moving_mask
-from pipelines.scene_flow import AV2_RULES, P0_RULES, FlowRules, SceneFlow, flow_ground_truth, moving_boxes
+from pipelines.point_boxes import AV2_RULES, P0_RULES, FlowRules
+from pipelines.scene_flow import SceneFlow, flow_ground_truth, moving_boxes
 from pipelines.sources.base import Cuboids
 from store_schema.labels import FlowClass
 from tests import real_slice
-from tests.plain_ground_truth import plain_flow, plain_moving_mask
+from tests.plain_ground_truth import plain_box_times, plain_flow, plain_moving_mask
 
 FRAMES = 36
 ALL_CAMERAS_AT = (0, 17, 35)
@@ -101,3 +102,10 @@ def test_the_benchmark_gives_its_figures(tiny_logs: Path, capsys: pytest.Capture
     assert result["ours_cpu_s"] > 0
     assert result["speedup"] == result["speedup_spread"]["median"]
     assert set(result["parts"]) == set(result["peer_parts"]) | {"smoothed flow"}
+
+
+@pytest.mark.parametrize("frame", [0, 17, 35])
+def test_box_times_against_the_plain_twin(frame: int) -> None:
+    sweep, boxes = real_slice.sweep(frame), real_slice.cuboids(frame)
+    times = annotation_times(sweep, boxes, box_of_points(sweep, boxes))
+    np.testing.assert_array_equal(times, plain_box_times(sweep, boxes))

@@ -14,17 +14,20 @@ import pandas as pd
 import pytest
 
 from pipelines.__main__ import main
+from pipelines.feature_config import FeatureConfig
+from pipelines.frame_features import compute_frame
 from pipelines.inspect.camera_pictures import OUTLINES, depth_picture, mask_picture
 from pipelines.inspect.counts import NUMBERS, colour_row, front_numbers
 from pipelines.inspect.gather import InspectedFrame, gather_frame
 from pipelines.inspect.page import page_html
 from pipelines.inspect.paint import FARTHEST_M, HIDDEN_RGB, NEAREST_M, PICTURE_WIDTH, depth_rgb, put_dots, reduced
 from pipelines.inspect.plan import plan_svg
-from pipelines.moving_mask import moving_mask
 from pipelines.nearer_in_cell import behind_in_cell
 from pipelines.sources.pandaset import PandaSetLog
 from pipelines.visibility import see
+from store_schema.codec import mask_from_runs
 from tests.fake_log import cuboid_table, edit_table, write_log
+from tests.plain_ground_truth import plain_box_times
 from tests.real_slice import matrix, real_log
 
 FLOW, DEPTH = NUMBERS[:6], NUMBERS[6:]
@@ -147,7 +150,7 @@ def inspect(log: Path, frame: int, out: Path, capsys: pytest.CaptureFixture[str]
     """Run the verb; its JSON line."""
     assert main(["inspect", str(log), "--frame", str(frame), "--out", str(out), "--json"]) == 0
     line: dict = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert list(line) == ["log", "frame", *NUMBERS, "page"]
+    assert list(line) == ["log", "frame", *NUMBERS, "flow", "camera_time_shift", "page"]
     assert (line["log"], line["frame"], line["page"]) == (log.name, frame, str(out / f"{log.name}-{frame:03d}.html"))
     return line
 
@@ -320,23 +323,14 @@ def test_depth_picture_marks_hidden_returns(half_hidden: InspectedFrame) -> None
     assert same[np.argmin(depth.depth[depth.visible])]
 
 
-def test_masks_are_the_masks_of_the_store(seen: InspectedFrame) -> None:
-    boxes, found = seen.boxes, 0
-    assert boxes is not None
-    assert boxes.beside is not None
-    assert boxes.beside_time is not None
-    for view in seen.views:
-        camera, width, height = view.sighting.camera, view.sighting.width, view.sighting.height
-        mask = moving_mask(
-            camera,
-            width,
-            height,
-            boxes.cuboids,
-            boxes.beside,
-            seen.sweep.time,
-            boxes.beside_time,
-            box_times=boxes.times,
-        )
+def test_masks_are_the_masks_of_the_store(seen: InspectedFrame, tiny_logs: Path) -> None:
+    cameras = tuple(view.name for view in seen.views)
+    stored = compute_frame(PandaSetLog(tiny_logs / "tiny0"), FRAME, FeatureConfig(view_cameras=cameras)).arrays
+    found = 0
+    for number, view in enumerate(seen.views):
+        rows = stored.moving_view == number
+        height, width = view.image.shape[:2]
+        mask = mask_from_runs(stored.moving_start[rows], stored.moving_length[rows], height, width)
         drawn = mask_picture(seen, view)
         assert drawn.pixels == mask.sum()
         changed = (drawn.picture != view.image).any(axis=2)
@@ -347,6 +341,21 @@ def test_masks_are_the_masks_of_the_store(seen: InspectedFrame) -> None:
     assert found > 0
 
 
+def test_boxes_have_the_times_of_their_returns(seen: InspectedFrame) -> None:
+    assert seen.boxes is not None
+    np.testing.assert_array_equal(seen.boxes.times, plain_box_times(seen.sweep, seen.boxes.cuboids))
+
+
+def test_tracks_that_end_are_counted(tiny_logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(tiny_logs / "tiny0", tmp_path / "tiny0")
+    edit_table(tmp_path / f"tiny0/annotations/cuboids/{FRAME + 1:02d}.pkl.gz", lambda table: table.iloc[2:])
+    frame = gather_frame(PandaSetLog(tmp_path / "tiny0"), FRAME)
+    assert frame.missing_tracks is not None
+    assert frame.missing_tracks.sum() == 2
+    ends = {frame.boxes.cuboids.track[row] for row in np.flatnonzero(frame.missing_tracks)}
+    assert ends.isdisjoint(PandaSetLog(tmp_path / "tiny0").cuboids(FRAME + 1).track)
+
+
 def test_speed_is_that_of_the_generated_traffic(seen: InspectedFrame) -> None:
     """A box's speed is its centre's way over the time of the pair."""
     boxes = seen.boxes
@@ -354,9 +363,9 @@ def test_speed_is_that_of_the_generated_traffic(seen: InspectedFrame) -> None:
     assert boxes.speed is not None
     assert boxes.beside is not None
     for row in np.flatnonzero(boxes.moving):
-        to = boxes.beside.track.index(boxes.cuboids.track[row])
-        way = math.dist(boxes.beside.position[to], boxes.cuboids.position[row])
-        assert boxes.speed[row] == pytest.approx(way / (boxes.beside_time - seen.sweep.time))
+        to = boxes.beside.cuboids.track.index(boxes.cuboids.track[row])
+        way = math.dist(boxes.beside.cuboids.position[to], boxes.cuboids.position[row])
+        assert boxes.speed[row] == pytest.approx(way / (boxes.beside.time - seen.sweep.time))
         assert boxes.speed[row] < 40
 
 

@@ -42,7 +42,7 @@ NEW_COLUMNS = {
 }
 SCHEMA_2 = "1c3e45280601ef6b25aa2e6cacc6e77063ca2f8d69921f7a990be7cc0c40da19"
 """blake3 of ``schema.json`` of schema version 2."""
-SCHEMA_3 = "09735c59401f903659d21a828617e238c3d72cbdae1f6bb990057ea160b2ee4c"
+SCHEMA_3 = "f30f8cf727b3625dc2c9e8eb71391a5aa90a2cfad1bb2b6c50a0aa820087f1d9"
 """blake3 of ``schema.json`` of schema version 3."""
 HEADER_3 = "5f1b09902a9573aaa4e4103c16eb077adb76f7884a5b8e3f5729e7aa994d256b"
 """blake3 of ``clip.json`` of the toy clip in schema version 3."""

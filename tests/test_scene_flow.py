@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from pipelines.point_boxes import assign_points
-from pipelines.scene_flow import FlowRules, SceneFlow, box_corners, flow_ground_truth, moving_boxes
+from pipelines.point_boxes import FlowRules, assign_points
+from pipelines.scene_flow import SceneFlow, box_corners, flow_ground_truth, moving_boxes
 from pipelines.sources.base import Cuboids, Sweep
 from store_schema.labels import Bucket, FlowClass
 from tests import real_slice

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from store_schema import tables
-from store_schema.codec import decode_clip, mask_from_runs, mask_runs
+from store_schema.codec import ClipHeader, ClipTables, decode_clip, encode_clip, mask_from_runs, mask_runs
 from store_schema.frame_store import (
     ARRAYS,
     CorruptFrameError,
@@ -38,17 +38,26 @@ def members() -> dict[str, bytes]:
     return encode(make_clip())
 
 
+def test_a_header_of_an_old_clip_is_not_put_before_new_tables(members: dict[str, bytes]) -> None:
+    old = members["clip.json"].replace(b'"schema_version":%d' % tables.SCHEMA_VERSION, b'"schema_version":2')
+    header = ClipHeader.from_json(old)
+    assert header.schema_version == 2
+    with pytest.raises(ValueError, match="a header of schema 2 cannot stand before tables of schema"):
+        encode_clip(header, ClipTables({}, {}, None, None), [b""] * len(header.views))
+
+
 def test_a_clip_comes_back_within_the_stated_grids(members: dict[str, bytes]) -> None:
     clip = make_clip()
     back = decode_clip(members.__getitem__, tuple(members))
     assert back.record == clip.record
-    for name, tolerance in {"means": 5e-4, "scales": 5e-4, "times": 5e-7, "flow": 5e-4}.items():
+    for name, tolerance in {"means": 5e-4, "scales": 5e-4, "times": 5e-7, "flow": 5e-4, "smooth_flow": 5e-4}.items():
         np.testing.assert_allclose(
             getattr(back.points, name), getattr(clip.points, name), atol=tolerance * 1.01, rtol=1e-6
         )
     for name in ("rgb", "camera", "frame", "sensor", "intensity", "in_view", "flow_class", "bucket"):
         np.testing.assert_array_equal(getattr(back.points, name), getattr(clip.points, name))
     for view, original in zip(back.views, clip.views, strict=True):
+        np.testing.assert_array_equal(view.depth_visible, original.depth_visible)
         assert view.jpeg == original.jpeg
         assert (view.frame, view.camera, view.role) == (original.frame, original.camera, original.role)
         np.testing.assert_array_equal(view.moving_mask, original.moving_mask)

@@ -70,7 +70,7 @@ def mask_picture(frame: InspectedFrame, view: View) -> MaskPicture:
     height, width = sighting.height, sighting.width
     any_mask = np.zeros((height, width), np.bool_)
     labels: list[MaskLabel] = []
-    if boxes is None or boxes.beside is None or boxes.beside_time is None or boxes.moving is None:
+    if boxes is None or boxes.beside is None or boxes.moving is None:
         return MaskPicture(picture, (), 0)
     down, right = (_samples(a, b) for a, b in zip(picture.shape[:2], (height, width), strict=True))
     for row in np.flatnonzero(boxes.moving & (boxes.cuboids.sensor <= 0)):
@@ -80,9 +80,9 @@ def mask_picture(frame: InspectedFrame, view: View) -> MaskPicture:
             width,
             height,
             one,
-            boxes.beside,
+            boxes.beside.cuboids,
             frame.sweep.time,
-            boxes.beside_time,
+            boxes.beside.time,
             box_times=boxes.times[row : row + 1],
         )
         if not mask.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,14 +79,16 @@ def run_inspect(command: Inspect, console: Console) -> int:
         write_atomic(page, page_html(frame, command.range_m, _options(command)).encode())
     numbers = front_numbers(frame)
     _summarise(frame, numbers, console)
-    line = {"log": reader.log_id, "frame": command.frame, **numbers, "page": str(page)}
+    options = {"flow": asdict(command.flow), "camera_time_shift": command.camera_time_shift}
+    line = {"log": reader.log_id, "frame": command.frame, **numbers, **options, "page": str(page)}
     print(json.dumps(line) if command.json else page)
     return 0
 
 
 def _options(command: Inspect) -> str:
     """What differs from the defaults of a build, in words; empty when nothing does."""
-    shifts = [f"{name} taken {1000 * shift:+g} ms from its stamp" for name, shift in command.camera_time_shift.items()]
+    moved = {name: shift for name, shift in command.camera_time_shift.items() if shift}
+    shifts = [f"{name} taken {1000 * shift:+g} ms from its stamp" for name, shift in moved.items()]
     rules = [] if command.flow == FlowRules() else [str(command.flow)]
     return "; ".join(shifts + rules)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.annotation_times import annotation_times
+from pipelines.annotation_times import annotation_times, box_of_points
 from pipelines.camera_time import shifted_camera
+from pipelines.cuboid_window import CuboidWindow, Neighbour
 from pipelines.depth_map import SparseDepth, sparse_depth
 from pipelines.feature_config import check_shifts
 from pipelines.images import EncodedImage, ImageDecoder
@@ -44,8 +45,7 @@ class Boxes:
     cuboids: Cuboids
     times: NDArray[np.float64]  # [M] s, when each box is true
     other_lidar_only: NDArray[np.bool_]  # [P] points that lie in boxes of the other LiDAR only
-    beside: Cuboids | None  # boxes of the frame that says what moves: the next, or else the one before
-    beside_time: float | None  # s, the stamp of that frame
+    beside: Neighbour | None  # the frame that says what moves: the next, or else the one before
     moving: NDArray[np.bool_] | None  # [M] None where there is no such frame
     speed: NDArray[np.float64] | None  # [M] m/s of the centre to `beside`; NaN where the track is not in it
 
@@ -108,14 +108,10 @@ def gather_frame(
         return InspectedFrame(
             reader.log_id, reader.num_frames, sweep, views, colours, None, None, None, "the log has no cuboids"
         )
-    no_flow = _why_no_pair(reader, frame, missing)
-    following = reader.cuboids(frame + 1) if no_flow is None else None
+    no_flow, window = _why_no_pair(reader, frame, missing), CuboidWindow(reader, 1)
+    following = window.at(frame + 1)
     flow = flow_ground_truth(sweep, cuboids, following, rules) if following is not None else None
-    beside = following
-    if beside is None and frame > 0 and frame - 1 not in missing:
-        beside = reader.cuboids(frame - 1)
-    beside_time = None if beside is None else reader.sweep_time(beside.frame)
-    boxes = _boxes(sweep, cuboids, beside, beside_time, rules)
+    boxes = _boxes(sweep, cuboids, window.beside(frame), rules)
     lost = None if following is None else match_tracks(cuboids, following) < 0
     progress(total, total)
     return InspectedFrame(reader.log_id, reader.num_frames, sweep, views, colours, boxes, flow, lost, no_flow)
@@ -150,15 +146,13 @@ def _views(
     return tuple(views), colours
 
 
-def _boxes(
-    sweep: Sweep, cuboids: Cuboids, beside: Cuboids | None, beside_time: float | None, rules: FlowRules
-) -> Boxes:
-    cuboid, other_only = assign_points(sweep.points, sweep.sensor, cuboids, rules)
-    times = annotation_times(sweep, cuboids, cuboid)
-    if beside is None or beside_time is None:
-        return Boxes(cuboids, times, other_only, None, None, None, None)
-    rows = match_tracks(cuboids, beside)
+def _boxes(sweep: Sweep, cuboids: Cuboids, beside: Neighbour | None, rules: FlowRules) -> Boxes:
+    times = annotation_times(sweep, cuboids, box_of_points(sweep, cuboids))
+    _, other_only = assign_points(sweep.points, sweep.sensor, cuboids, rules)
+    if beside is None:
+        return Boxes(cuboids, times, other_only, None, None, None)
+    rows = match_tracks(cuboids, beside.cuboids)
     step = np.full_like(cuboids.position, np.nan)
-    step[rows >= 0] = beside.position[rows[rows >= 0]] - cuboids.position[rows >= 0]
-    speed = np.linalg.norm(step, axis=1) / abs(beside_time - sweep.time)
-    return Boxes(cuboids, times, other_only, beside, beside_time, moving_boxes(cuboids, beside), speed)
+    step[rows >= 0] = beside.cuboids.position[rows[rows >= 0]] - cuboids.position[rows >= 0]
+    speed = np.linalg.norm(step, axis=1) / abs(beside.time - sweep.time)
+    return Boxes(cuboids, times, other_only, beside, moving_boxes(cuboids, beside.cuboids), speed)

@@ -62,7 +62,11 @@ def _remarks(frame: InspectedFrame, options: str) -> Iterable[str]:
         yield f"BS, FS, FD and flow are {ABSENT}: {frame.no_flow}."
     if frame.boxes is not None and frame.no_flow is not None:
         beside = frame.boxes.beside
-        how = f"to frame {beside.frame}, the one before" if beside is not None else f"{ABSENT}: no usable frame beside"
+        how = (
+            f"to frame {beside.cuboids.frame}, the one before"
+            if beside is not None
+            else f"{ABSENT}: no usable frame beside"
+        )
         yield f"What moves (masks, speeds) is judged from the motion {how}."
 
 

@@ -108,10 +108,10 @@ def _outlines(boxes: Boxes, world2ego: NDArray[np.float64], range_m: float) -> s
 
 def _arrows(frame: InspectedFrame, boxes: Boxes, world2ego: NDArray[np.float64], range_m: float) -> str:
     """An arrow a box with points of known motion: their mean place, their mean flow."""
-    if frame.flow is None or boxes.beside_time is None:
+    if frame.flow is None or boxes.beside is None:
         return ""
     flow, parts = frame.flow, []
-    stretch = ARROW_S / (boxes.beside_time - frame.sweep.time)
+    stretch = ARROW_S / (boxes.beside.time - frame.sweep.time)
     for row in np.unique(flow.cuboid[flow.flow_class != FlowClass.IGNORED]):
         own = flow.cuboid == row
         if row < 0 or np.linalg.norm(motion := flow.flow[own].mean(axis=0)) < SHORTEST_ARROW_M:

@@ -119,8 +119,8 @@ def _span(ms: NDArray[np.float64]) -> str:
 
 
 def _lag(stamp: float, spinning_ms: NDArray[np.float64]) -> str:
-    """The stamp, and how far the median time of the spinning LiDAR's points lies from it."""
-    text = f"stamp {stamp:+.1f}"
+    """When the camera is taken to expose, and how far the median time of the spinning LiDAR's points lies from it."""
+    text = f"taken at {stamp:+.1f}"
     return text + (f", spinning {np.median(spinning_ms) - stamp:+.1f}" if len(spinning_ms) else "")
 
 
