@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from evaluation.flow_metrics import FlowScores
 from store_schema.labels import Bucket
@@ -24,6 +24,8 @@ class Column(Generic[T_contra]):
     better: Better = "neither"
     group: str = ""
     """Heading shared with neighbouring columns."""
+    in_floor: bool = True
+    """Can the annotation noise floor have it? Not where both readings of the annotation are 0 by definition."""
 
     @property
     def head(self) -> str:
@@ -31,38 +33,72 @@ class Column(Generic[T_contra]):
         return self.name + {"higher": " ↑", "lower": " ↓", "neither": ""}[self.better]
 
 
-FLOW_COLUMNS: list[Column[FlowScores]] = [
-    Column("EPE3D", "m", lambda f: f.epe3d, 3, "lower"),
-    Column("Acc5", "", lambda f: f.acc5, 3, "higher"),
-    Column("Acc10", "", lambda f: f.acc10, 3, "higher"),
-    Column("θ", "rad", lambda f: f.theta, 3, "lower"),
-    Column("θ_dyn", "rad", lambda f: f.theta_dyn, 3, "lower"),
-    Column("EPE-BS", "m", lambda f: f.epe_bs, 3, "lower"),
-    Column("EPE-FS", "m", lambda f: f.epe_fs, 3, "lower"),
-    Column("EPE-FD", "m", lambda f: f.epe_fd, 3, "lower"),
-    Column("EPE-3way", "m", lambda f: f.epe_3way, 3, "lower"),
-    Column("V_RMSE", "m/s", lambda f: f.v_rmse, 3, "lower"),
-    Column("V_RMSE dyn", "m/s", lambda f: f.v_rmse_dyn, 3, "lower"),
-    Column("points", "", lambda f: f.points),
-    Column("BS points", "", lambda f: f.points_bs),
-    Column("FS points", "", lambda f: f.points_fs),
-    Column("FD points", "", lambda f: f.points_fd),
+class HasFlow(Protocol):
+    """A row with scene flow: a summary, a clip or the annotation noise floor."""
+
+    @property
+    def flow(self) -> FlowScores:
+        """Its scores."""
+
+    @property
+    def flow_nearest(self) -> int | None:
+        """Scored points without a Gaussian of their own; None for the floor, which has no Gaussians."""
+
+
+def _flow(
+    name: str,
+    unit: str,
+    value: Callable[[FlowScores], float | int | None],
+    better: Better = "neither",
+    group: str = "",
+    in_floor: bool = True,
+) -> Column[HasFlow]:
+    return Column(name, unit, lambda row: value(row.flow), 3, better, group, in_floor)
+
+
+def _no_gaussian(group: str = "") -> Column[HasFlow]:
+    return Column(NO_GAUSSIAN, "", lambda row: row.flow_nearest, group=group)
+
+
+NO_GAUSSIAN = "no Gaussian"
+"""Scored points that no Gaussian was made from; they take the velocity of the nearest one of their frame."""
+
+FLOW_COLUMNS: list[Column[HasFlow]] = [
+    _flow("EPE3D", "m", lambda f: f.epe3d, "lower"),
+    _flow("Acc5", "", lambda f: f.acc5, "higher"),
+    _flow("Acc10", "", lambda f: f.acc10, "higher"),
+    _flow("Acc5 abs", "", lambda f: f.acc5_abs, "higher"),
+    _flow("Acc10 abs", "", lambda f: f.acc10_abs, "higher"),
+    _flow("θ", "rad", lambda f: f.theta, "lower"),
+    _flow("θ_dyn", "rad", lambda f: f.theta_dyn, "lower"),
+    _flow("EPE-BS", "m", lambda f: f.epe_bs, "lower", in_floor=False),
+    _flow("EPE-FS", "m", lambda f: f.epe_fs, "lower"),
+    _flow("EPE-FD", "m", lambda f: f.epe_fd, "lower"),
+    _flow("EPE-3way", "m", lambda f: f.epe_3way, "lower"),
+    _flow("V_RMSE", "m/s", lambda f: f.v_rmse, "lower"),
+    _flow("V_RMSE dyn", "m/s", lambda f: f.v_rmse_dyn, "lower"),
+    _flow("points", "", lambda f: f.points),
+    _flow("BS points", "", lambda f: f.points_bs),
+    _flow("FS points", "", lambda f: f.points_fs),
+    _flow("FD points", "", lambda f: f.points_fd),
+    _no_gaussian(),
 ]
 """Scene flow on the input frames."""
 
-FLOW_SUMMARY_COLUMNS: list[Column[FlowScores]] = [
-    Column("EPE3D", "m", lambda f: f.epe3d, 3, "lower", "Scene flow"),
-    Column("EPE-FD", "m", lambda f: f.epe_fd, 3, "lower", "Scene flow"),
-    Column("V_RMSE", "m/s", lambda f: f.v_rmse, 3, "lower", "Scene flow"),
-    Column("points", "", lambda f: f.points, group="Scene flow"),
-    Column("FD points", "", lambda f: f.points_fd, group="Scene flow"),
+FLOW_SUMMARY_COLUMNS: list[Column[HasFlow]] = [
+    _flow("EPE3D", "m", lambda f: f.epe3d, "lower", "Scene flow"),
+    _flow("EPE-FD", "m", lambda f: f.epe_fd, "lower", "Scene flow"),
+    _flow("V_RMSE", "m/s", lambda f: f.v_rmse, "lower", "Scene flow"),
+    _flow("points", "", lambda f: f.points, group="Scene flow"),
+    _flow("FD points", "", lambda f: f.points_fd, group="Scene flow"),
+    _no_gaussian("Scene flow"),
 ]
 """Scene flow in short."""
 
 
-def bucket_columns() -> list[Column[FlowScores]]:
+def bucket_columns() -> list[Column[HasFlow]]:
     """Static EPE and dynamic normalised EPE of each class and their means, each with the count it rests on."""
-    columns: list[Column[FlowScores]] = []
+    columns: list[Column[HasFlow]] = []
     for bucket in (b for b in Bucket if b is not Bucket.OTHER):
         name, title = bucket.name, bucket.name.replace("_", " ").capitalize().replace("vru", "VRU")
 
@@ -79,15 +115,15 @@ def bucket_columns() -> list[Column[FlowScores]]:
             known = flow.bucket_static_points.get(name)
             return None if known is None else flow.bucket_points[name] - known
 
-        columns.append(Column("S", "m", static, 3, "lower", title))
-        columns.append(Column("S points", "", static_points, group=title))
+        columns.append(_flow("S", "m", static, "lower", title, in_floor=bucket is not Bucket.BACKGROUND))
+        columns.append(_flow("S points", "", static_points, group=title))
         if bucket is not Bucket.BACKGROUND:
-            columns.append(Column("D", "", dynamic, 3, "lower", title))
-            columns.append(Column("D points", "", dynamic_points, group=title))
-    columns.append(Column("S", "m", lambda f: f.mean_static_epe, 3, "lower", "Mean"))
-    columns.append(Column("S classes", "", lambda f: _present(f.bucket_static_epe), group="Mean"))
-    columns.append(Column("D", "", lambda f: f.mean_dynamic_nepe, 3, "lower", "Mean"))
-    columns.append(Column("D classes", "", lambda f: _present(f.bucket_dynamic_nepe), group="Mean"))
+            columns.append(_flow("D", "", dynamic, "lower", title))
+            columns.append(_flow("D points", "", dynamic_points, group=title))
+    columns.append(_flow("S", "m", lambda f: f.mean_static_epe, "lower", "Mean"))
+    columns.append(_flow("S classes", "", lambda f: _present(f.bucket_static_epe), group="Mean"))
+    columns.append(_flow("D", "", lambda f: f.mean_dynamic_nepe, "lower", "Mean"))
+    columns.append(_flow("D classes", "", lambda f: _present(f.bucket_dynamic_nepe), group="Mean"))
     return columns
 
 

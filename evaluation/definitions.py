@@ -3,6 +3,8 @@
 # ruff: noqa: RUF001 - mathematical signs are meant
 from __future__ import annotations
 
+_ARGOVERSE_2 = "its flow holds the ego's motion, ours does not, and it scores points within 50 m that are not ground"
+
 DEFINITIONS: tuple[tuple[str, str, str], ...] = (
     (
         "PSNR",
@@ -23,7 +25,8 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
         "Σ over stages of the mean over positions of Σ_c w_c (â_c − b̂_c)², â and b̂ the unit-length features of the two "
         "images (Zhang et al. 2018, version 0.1), images brought from [0, 1] to [−1, 1]. Moving regions: each stage's "
         "map brought to image size bilinearly, summed, mean over the region. Mean of the same frames as SSIM. The "
-        "backbone and its files are named below; numbers of AlexNet and VGG16 are not comparable.",
+        "backbone and its heads are named under the tables; numbers of AlexNet and VGG16 are not comparable. Nor are "
+        "those of papers on 3D Gaussian splatting with VGG16: their code feeds the network [0, 1].",
     ),
     (
         "D_RMSE",
@@ -44,9 +47,20 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
         "Predicted motion = velocity of the point's Gaussian at the point's time × time between the two sweeps. "
         "Which points are scored stands under the flow tables.",
     ),
-    ("EPE3D", "m", "Mean ‖e‖ over all scored points."),
-    ("Acc5, Acc10", "", "Share of points with ‖e‖ < 0.05 (0.10) m or ‖e‖ / ‖f‖ < 0.05 (0.10) (Argoverse 2)."),
-    ("θ", "rad", "Mean angle between (predicted motion, 0.1) and (f, 0.1), four components, all points (Argoverse 2)."),
+    ("EPE3D", "m", "Mean ‖e‖ over all scored points. It does not depend on whether f holds the ego's motion."),
+    (
+        "Acc5, Acc10",
+        "",
+        "Share of points with ‖e‖ < 0.05 (0.10) m or ‖e‖ / ‖f‖ < 0.05 (0.10), Argoverse 2's formula. Its published "
+        f"values are not comparable: {_ARGOVERSE_2}.",
+    ),
+    ("Acc5 abs, Acc10 abs", "", "Share of points with ‖e‖ < 0.05 (0.10) m alone, as the paper words it."),
+    (
+        "θ",
+        "rad",
+        "Mean angle between (predicted motion, 0.1) and (f, 0.1), four components, all points, Argoverse 2's formula. "
+        f"Its published values are not comparable: {_ARGOVERSE_2}.",
+    ),
     (
         "θ_dyn",
         "rad",
@@ -58,6 +72,12 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
         "Mean ‖e‖ of background-static, foreground-static and foreground-dynamic (‖f‖ ≥ 0.05 m) points.",
     ),
     ("EPE-3way", "m", "Unweighted mean of EPE-BS, EPE-FS and EPE-FD."),
+    (
+        "no Gaussian",
+        "",
+        "Scored points that no Gaussian was made from (cropped, thinned out or left out): they take the velocity of "
+        "the nearest Gaussian of their frame.",
+    ),
     ("S (by class)", "m", "Mean ‖e‖ of the class's points with ‖f‖ < 0.04 m (Bucket Normalized EPE)."),
     (
         "D (by class)",
@@ -69,15 +89,18 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
         "V_RMSE",
         "m/s",
         "√ mean ‖v − v_true‖² over all scored points (dyn: foreground-dynamic ones), v = motion / time between the "
-        "sweeps. The paper prints no formula; this is ours.",
+        "sweeps. The paper prints no formula; this is ours. evaluation.json also holds v_rmse_component, V_RMSE / √3: "
+        "the root mean square per vector component, as STORM reports it.",
     ),
     (
         "Annotation noise floor",
         "",
-        "What a prediction that follows the smoothed tracks scores, at the same points: differences below it mean "
-        "nothing on this log. The cuboids are keyed every fifth frame and interpolated between, so the annotated "
-        "motion itself is not exact. Where smoothed tracks are the truth, the cuboids as annotated take the role of "
-        "the prediction.",
+        "The score, at the same points, of a perfect follower of the other reading of the annotation: the smoothed "
+        "tracks, or the cuboids as annotated where smoothed tracks are the truth. The cuboids are keyed every fifth "
+        "frame and interpolated between, so the two differ. Methods whose scores differ by less than the floor cannot "
+        "be told apart by this annotation; for Acc, where higher is better, it is 1 − floor that counts. It says "
+        "nothing about background points: both readings are 0 there, so EPE-BS has no floor, and these points dilute "
+        "the figures over all points.",
     ),
     (
         "Pooling",

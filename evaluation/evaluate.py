@@ -73,6 +73,7 @@ def evaluate(
     points: PointSet = P0,
     backend: Backend = "auto",
     seen_clips: Collection[str] = (),
+    dataset_options: str = "",
     progress: Callable[[str], None] | None = None,
     observer: Observer | None = None,
 ) -> Evaluation:
@@ -86,6 +87,7 @@ def evaluate(
         points: Points that scene flow is scored on, and their truth.
         backend: Rasteriser, as in `flux4d.render.render`.
         seen_clips: Ids of the clips the training used; a clip that shares a frame with one counts as seen.
+        dataset_options: What of the dataset is not the protocol's, in words (`evaluation.dataset_options`).
         progress: Called with one line after each clip and method.
         observer: Is shown scenes and renderings.
 
@@ -93,20 +95,18 @@ def evaluate(
         Metrics of every frame and clip, and of all, seen and unseen clips.
 
     Raises:
-        ValueError: there is no clip or no method, two methods share a name, a clip has no view to render,
-            the views of the clips differ in size, or a store lacks the truth that `points` asks for.
+        ValueError: there is no clip or no method, two methods share a name, a clip comes twice or has no view to
+            render, the views of the clips differ in size, or a store lacks the truth that `points` asks for.
     """
     names = [method.name for method in methods]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"an evaluation needs methods with different names, got {names}")
     scored: list[_Scored] = []
     floors: list[MeasuredFloor] = []
-    protocol, notes = "", list[str]()
+    protocol, lpips_used, notes = "", "", list[str]()
     size: tuple[int, int] | None = None
     for clip in clips:
-        views = clip.views_of("interpolation", "future")
-        if not views:
-            raise ValueError(f"clip {clip.record.clip_id} has no interpolation or future view to score")
+        views = _views_to_score(clip, floors)
         truths = [truth_of(view, width) for view in views]
         sizes = {(truth.camera.width, truth.camera.height) for truth in truths} | ({size} if size else set())
         if len(sizes) > 1:
@@ -114,11 +114,16 @@ def evaluate(
                 f"clip {clip.record.clip_id}: views of one evaluation must share one size, got {sorted(sizes)}"
             )
         protocol, size = protocol or protocol_in_words(clip.record, points), sizes.pop()
-        network, lpips_note = fitting(lpips, *size)
+        fitted = fitting(lpips, *size)
+        network = None if isinstance(fitted, Unavailable) else fitted
         true_flow = flow_truth(clip, points)
         seen = seen_in_training(clip.record, seen_clips)
         floors.append(clip_floor(clip.record, seen, true_flow))
-        notes += [lpips_note, *_notes(clip, floors[-1])]
+        if isinstance(fitted, Unavailable):
+            notes.append(fitted.reason)
+        else:
+            lpips_used = fitted.description
+        notes += _notes(clip, floors[-1])
         for method in methods:
             result = _score_clip(clip, method, truths, views, network, true_flow, backend, seen, observer)
             scored.append(result)
@@ -138,8 +143,20 @@ def evaluate(
         notes=tuple(dict.fromkeys(notes)),
         points=points,
         floors=tuple(group_floors(floors)),
+        lpips=lpips_used,
+        dataset_options=dataset_options,
         clip_floors=tuple(floor.clip for floor in floors),
     )
+
+
+def _views_to_score(clip: Clip, done: Sequence[MeasuredFloor]) -> Sequence[View]:
+    clip_id = clip.record.clip_id
+    if any(floor.clip.clip_id == clip_id for floor in done):
+        raise ValueError(f"clip {clip_id} comes twice, so its frames and points would count double: name it once")
+    views = clip.views_of("interpolation", "future")
+    if not views:
+        raise ValueError(f"clip {clip_id} has no interpolation or future view to score")
+    return views
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ trained. `evaluation.lpips_weights` reads both from files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +39,8 @@ class Backbone:
     title: str
     file: str
     """torchvision's name of the weights; it ends with the beginning of the file's SHA-256."""
+    heads_sha256: str
+    """Of the file with the authors' heads (version 0.1) as torchmetrics ships it."""
     smallest: int
     """Shortest image side that leaves a pixel in every stage."""
     stages: tuple[Stage, ...]
@@ -47,6 +50,7 @@ BACKBONES: dict[Net, Backbone] = {
     "alex": Backbone(
         title="AlexNet",
         file="alexnet-owt-7be5be79.pth",
+        heads_sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
         smallest=31,
         stages=(
             Stage(64, ((0, 11, 4, 2),)),
@@ -59,6 +63,7 @@ BACKBONES: dict[Net, Backbone] = {
     "vgg": Backbone(
         title="VGG16",
         file="vgg16-397923af.pth",
+        heads_sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         smallest=16,
         stages=(
             Stage(64, tuple((index, 3, 1, 1) for index in (0, 2))),
@@ -91,7 +96,7 @@ class Lpips:
     heads: tuple[Tensor, ...]
     """Weight of each channel of each stage. [1, C, 1, 1]"""
     description: str
-    """Network and files, for the report."""
+    """Backbone and heads, to stand under the numbers."""
 
     def fits(self, height: int, width: int) -> bool:
         """Is an image large enough for every stage?"""
@@ -116,7 +121,10 @@ class Lpips:
                 f"LPIPS on {self.backbone.title} needs two images of one size with sides of at least "
                 f"{self.backbone.smallest} pixels, got {tuple(image.shape)} and {tuple(target.shape)}"
             )
-        a, b = self._input(image), self._input(target)
+        with _full_precision(self.heads[0].device.type):
+            return self._layers(self._input(image), self._input(target))
+
+    def _layers(self, a: Tensor, b: Tensor) -> list[Tensor]:
         maps = []
         for stage, head in zip(self.backbone.stages, self.heads, strict=True):
             a, b = self._stage(a, stage), self._stage(b, stage)
@@ -137,6 +145,15 @@ class Lpips:
         return x
 
 
+@contextmanager
+def _full_precision(device: str) -> Iterator[None]:
+    """Neither TF32, which cuDNN takes for convolutions unless told not to, nor a caller's autocast."""
+    # `enabled` is written out: its default would switch cuDNN off.
+    flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with torch.autocast(device, enabled=False), flags:
+        yield
+
+
 def _unit(features: Tensor) -> Tensor:
     return features / torch.sqrt(_EPS + (features * features).sum(1, keepdim=True))
 
@@ -154,11 +171,11 @@ def distance_map(layers: list[Tensor], height: int, width: int) -> Tensor:
     return total
 
 
-def fitting(lpips: Lpips | Unavailable, width: int, height: int) -> tuple[Lpips | None, str]:
-    """The network when it can compare images of that size, and what the report says of it or why it cannot."""
-    if isinstance(lpips, Unavailable):
-        return None, lpips.reason
-    if not lpips.fits(height, width):
-        least = lpips.backbone.smallest
-        return None, f"LPIPS is n/a: {lpips.backbone.title} needs sides of {least} pixels, views are {width}x{height}."
-    return lpips, lpips.description
+def fitting(lpips: Lpips | Unavailable, width: int, height: int) -> Lpips | Unavailable:
+    """The network when it can compare images of that size, or why it cannot."""
+    if isinstance(lpips, Unavailable) or lpips.fits(height, width):
+        return lpips
+    least = lpips.backbone.smallest
+    return Unavailable(
+        f"LPIPS is n/a: {lpips.backbone.title} needs sides of {least} pixels, views are {width}x{height}."
+    )

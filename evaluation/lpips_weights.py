@@ -51,8 +51,17 @@ def load_lpips(
         backbone=backbone,
         features={name: tensor.to(device) for name, tensor in _features(backbone, features_file)},
         heads=tuple(tensor.to(device) for tensor in _heads(backbone, heads_file)),
-        description=f"LPIPS: version 0.1 on {backbone.title}. Weights {features_file} (SHA-256 "
-        f"{_sha256(features_file)[:16]}), heads {heads_file} (SHA-256 {_sha256(heads_file)[:16]}).",
+        description=_description(backbone, features_file, heads_file),
+    )
+
+
+def _description(backbone: Backbone, features_file: Path, heads_file: Path) -> str:
+    """Heads with other bytes are not refused: the same values saved by another PyTorch have another hash."""
+    digest = _sha256(heads_file)
+    heads = "version 0.1" if digest == backbone.heads_sha256 else "unknown heads"
+    return (
+        f"LPIPS: {heads} on {backbone.title}; weights {features_file.name} (SHA-256 {_sha256(features_file)[:16]}), "
+        f"heads {heads_file.name} (SHA-256 {digest[:16]})."
     )
 
 

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from evaluation.evaluate import Method
+from evaluation.point_set import P0, PointSet
 from flux4d.network import Flux4D
 from flux4d.reconstruct import reconstruct
 from flux4d.scene import SceneConfig
 
 
+def scene_that_holds(points: PointSet, config: SceneConfig) -> SceneConfig:
+    """Scene settings under which the scored points have Gaussians of their own.
+
+    Scenes are usually cropped to what the views see; points that are scored everywhere would then mostly take the
+    velocity of some Gaussian at the border of the crop.
+    """
+    return replace(config, crop_to_views=False) if points.view == "everywhere" else config
+
+
 def standard_methods(
-    network: Flux4D, scene_config: SceneConfig, device: torch.device | str
+    network: Flux4D, scene_config: SceneConfig, device: torch.device | str, points: PointSet = P0
 ) -> tuple[Method, Method, Method]:
-    """`lifted` (no network), `static` (network, velocities zero) and `flux4d` (the method itself)."""
+    """`lifted` (no network), `static` (network, velocities zero) and `flux4d` (the method itself).
+
+    With points that are scored everywhere, the scenes are not cropped to the views.
+    """
+    uncropped = "; not cropped to the views" if points.view == "everywhere" else ""
+    scene_config = scene_that_holds(points, scene_config)
     return (
         Method(
             "lifted",
-            "LiDAR points lifted to Gaussians: no network, no motion",
+            f"LiDAR points lifted to Gaussians: no network, no motion{uncropped}",
             lambda clip: reconstruct(clip, None, scene_config, static=True, device=device),
         ),
         Method(
             "static",
-            "Gaussians refined by the network, every velocity set to zero",
+            f"Gaussians refined by the network, every velocity set to zero{uncropped}",
             lambda clip: reconstruct(clip, network, scene_config, static=True, device=device),
         ),
         Method(
             "flux4d",
-            "Gaussians refined and moved by the network's velocities",
+            f"Gaussians refined and moved by the network's velocities{uncropped}",
             lambda clip: reconstruct(clip, network, scene_config, device=device),
         ),
     )

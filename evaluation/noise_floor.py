@@ -1,7 +1,8 @@
-"""How well the annotation agrees with itself: differences between methods that are smaller mean nothing.
+"""How well the annotation agrees with itself: methods that differ by less cannot be told apart by it.
 
 PandaSet's cuboids are keyed every fifth frame and interpolated between, and some keys are mis-timed. So the motion of
 a point with its cuboid as annotated and with the cuboid's smoothed track differ, though both read one annotation.
+Background moves in neither reading: the floor says nothing about it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,8 @@ class PointSet:
     lidar: Literal["spinning", "forward", "all"] = "spinning"
     """LiDAR whose points are scored. The forward one is not synchronised with the sweeps: its truth is rougher."""
     view: Literal["camera", "everywhere"] = "camera"
-    """Only points inside the camera's view, or all around the ego."""
+    """Only points inside the camera's view, or all around the ego. The scene is then lifted from all points, not
+    only from those that the views see: it takes more memory, and the image scores change a little too."""
     within_m: float | None = None
     """Only points with abs(x) and abs(y) below this, metres, in the ego frame of the point's own sweep; None keeps
     all. 35 is the usual cut. BucketedSceneFlowEval takes the ego frame of the next sweep, Argoverse 2 this one."""
@@ -37,8 +39,11 @@ class PointSet:
         for name, known in (("lidar", _LIDARS), ("view", _VIEWS), ("truth", _TRUTHS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if self.within_m is not None and not self.within_m > 0:
-            raise ValueError(f"within_m must be a positive number of metres, got {self.within_m}")
+        if self.within_m is not None and not 0 < self.within_m < math.inf:
+            raise ValueError(
+                f"within_m must be a positive number of metres, got {self.within_m}: use for instance 35, or leave it "
+                "out to keep all points"
+            )
 
     @property
     def in_words(self) -> str:

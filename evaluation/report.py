@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.charts import line_chart
-from evaluation.columns import FLOW_COLUMNS, bucket_columns
+from evaluation.columns import FLOW_COLUMNS
 from evaluation.definitions import DEFINITIONS
 from evaluation.pictures import (
     FAR_M,
@@ -36,8 +36,7 @@ from evaluation.tables import (
     Table,
     clip_flow_table,
     clip_table,
-    flow_table,
-    image_columns,
+    detail_tables,
     summary_table,
 )
 
@@ -85,11 +84,14 @@ def _head(evaluation: Evaluation, info: RunInfo) -> str:
         tags.append(f'<span class="tag">{seen} of {len(clips)} clips seen in training</span>')
     if seen < len(clips):
         tags.append(f'<span class="tag unseen">{len(clips) - seen} of {len(clips)} clips unseen</span>')
+    unusual = ""
+    if evaluation.dataset_options:
+        unusual = f'<p class="warn">Dataset not built by the defaults: {escape(evaluation.dataset_options)}.</p>'
     return (
         "<h1>Flux4D evaluation</h1>"
         f'<p class="soft">{len(clips)} clips, {evaluation.width} by {evaluation.height} pixels, '
         f"dataset <code>{escape(info.dataset_version[:16])}</code> {' '.join(tags)}</p>"
-        f"<p>{escape(evaluation.protocol)}</p>"
+        f"<p>{escape(evaluation.protocol)}</p>{unusual}"
     )
 
 
@@ -106,19 +108,13 @@ def _headline(evaluation: Evaluation) -> str:
 
 
 def _details(evaluation: Evaluation) -> str:
-    tables = [
-        summary_table("Interpolation", evaluation, image_columns("interpolation")),
-        summary_table("Future", evaluation, image_columns("future")),
-        flow_table("Scene flow on the input frames", evaluation, FLOW_COLUMNS),
-        flow_table("Scene flow by class (S static, D dynamic normalised)", evaluation, bucket_columns()),
-    ]
     per_clip = [
         clip_table("Per clip", evaluation, SUMMARY_COLUMNS),
         clip_flow_table("Scene flow per clip", evaluation, FLOW_COLUMNS),
         clip_table("Cost per clip", evaluation, COST_COLUMNS),
     ]
     return (
-        f"<section>{''.join(map(_table, tables))}"
+        f"<section>{''.join(map(_table, detail_tables(evaluation)))}"
         f"<details><summary>Every clip</summary>{''.join(map(_table, per_clip))}</details></section>"
     )
 
@@ -162,7 +158,11 @@ def _clip_pictures(clip_id: str, evaluation: Evaluation, index: PictureIndex, fo
         parts.append(f"<h3>From above, frame {above[0].frame}</h3>")
         parts.append(f'<div class="grid" style="grid-template-columns:repeat({len(above)},1fr)">')
         for picture in above:
-            what = "true motion of the LiDAR points" if picture.method == TRUTH else "Gaussians, moved to this frame"
+            what = (
+                "annotated motion of both LiDARs' points"
+                if picture.method == TRUTH
+                else "Gaussians, moved to this frame"
+            )
             parts.append(
                 f"<figure>{_file(folder, picture)}<figcaption>{escape(picture.method)}: {what}; "
                 "arrows half a second long; outlines are ground-truth boxes, dark ones move</figcaption></figure>"
@@ -192,17 +192,13 @@ def _definitions(evaluation: Evaluation) -> str:
         for name, unit, text in DEFINITIONS
     )
     notes = list(evaluation.notes)
-    nearest = sum(row.flow_nearest for row in evaluation.clips)
-    total = sum(row.flow.points for row in evaluation.clips)
-    if nearest:
-        notes.append(
-            f"{nearest:,} of {total:,} flow points (all methods together) had no Gaussian of their own and took the "
-            "velocity of the nearest Gaussian of their frame."
-        )
-    if without := sum(row.flow_without_next_sweep for row in evaluation.clips):
+    # The same points are left out for every method: one row a clip counts them.
+    without = sum({row.clip_id: row.flow_without_next_sweep for row in evaluation.clips}.values())
+    if without:
         notes.append(f"{without:,} flow points were left out: the clip ends before their frame's next sweep.")
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"<section><h2>What the numbers mean</h2><dl>{rows}</dl><h3>n/a and left out</h3><ul>{listed}</ul></section>"
+    left_out = f"<h3>n/a and left out</h3><ul>{listed}</ul>" if notes else ""
+    return f"<section><h2>What the numbers mean</h2><dl>{rows}</dl>{left_out}</section>"
 
 
 def _provenance(evaluation: Evaluation, info: RunInfo) -> str:

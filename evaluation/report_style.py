@@ -54,6 +54,7 @@ th small { font-weight:400 }
   background:var(--warnbg);
   color:var(--warn);
 }
+.warn { padding:6px 10px; background:var(--warnbg); color:var(--warn) }
 .tag.unseen { background:#e2f3e8; color:#1d6b3c }
 .grid { display:grid; gap:8px; align-items:start; margin:6px 0 4px }
 .grid .head { font-weight:600; font-size:13px }

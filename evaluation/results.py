@@ -140,7 +140,12 @@ class Evaluation:
     points: PointSet = P0
     """Points that scene flow is scored on."""
     floors: tuple[GroupFloor, ...] = ()
+    """Empty in files of older versions: not measured."""
+    lpips: str = ""
+    """Backbone and heads that LPIPS was measured with; empty when it was not."""
     clip_floors: tuple[ClipFloor, ...] = ()
+    dataset_options: str = ""
+    """What of the dataset's ground truth and camera times is not the protocol's, in words."""
 
     def summary(self, method: str, group: Group = "all") -> Summary | None:
         """The summary of a method over a group; None when the group has no clip."""

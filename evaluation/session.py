@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from evaluation.dataset_options import unusual_options
 from evaluation.evaluate import evaluate
 from evaluation.json_file import from_json, load_json, save_json
 from evaluation.lpips_weights import load_lpips
@@ -19,7 +20,8 @@ from evaluation.pictures import PictureBook, PictureIndex
 from evaluation.report import write_report
 from evaluation.results import Evaluation
 from evaluation.run_info import RunInfo, flat_record, machine_lines, read_curves, read_record
-from evaluation.tables import all_tables, markdown, rich_tables
+from evaluation.table_text import markdown, rich_tables
+from evaluation.tables import all_tables
 from flux4d.device import resolve_device
 from flux4d.network import Flux4D
 from flux4d.scene import SceneConfig
@@ -63,12 +65,13 @@ def run_evaluation(command: Run) -> Path:
     book = PictureBook(command.out / PICTURES, command.picture_clips)
     evaluation = evaluate(
         _clips(dataset, records),
-        standard_methods(trained.network, trained.scene, device),
+        standard_methods(trained.network, trained.scene, device, command.points),
         width=command.width,
         lpips=lpips,
         points=command.points,
         backend=command.backend,
         seen_clips=seen,
+        dataset_options=unusual_options(dataset.manifest.config.get("features", {})),
         progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
         observer=book,
     )
@@ -133,7 +136,7 @@ def _records(command: Run, dataset: Dataset) -> list[ClipRecord]:
     if command.clips:
         if unknown := [clip for clip in command.clips if clip not in by_id]:
             raise ValueError(f"no clip {unknown} in version {dataset.version[:12]}; it has {sorted(by_id)[:20]}")
-        records = [by_id[clip] for clip in command.clips]
+        records = [by_id[clip] for clip in dict.fromkeys(command.clips)]
     else:
         split = None if command.split == "all" else command.split
         records = list(dataset.select(split=split, setting="evaluation"))

@@ -1,25 +1,31 @@
-"""The tables of an evaluation as text cells, and their printers for terminal and Markdown."""
+"""The tables of an evaluation as text cells; `evaluation.table_text` prints them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from evaluation.columns import FLOW_COLUMNS, FLOW_SUMMARY_COLUMNS, Column, bucket_columns
+from evaluation.columns import (
+    FLOW_COLUMNS,
+    FLOW_SUMMARY_COLUMNS,
+    NO_GAUSSIAN,
+    Column,
+    HasFlow,
+    bucket_columns,
+)
 from evaluation.flow_metrics import FlowScores
 from evaluation.results import ClipRow, Evaluation, Group, ImageSummary, Summary
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
 T = TypeVar("T")
 FLOOR = "annotation noise floor"
-_FLOOR_NOTES = {
-    "annotated": "what a prediction that follows the smoothed tracks scores",
-    "smoothed": "what a prediction that follows the cuboids as annotated scores",
-}
+_FLOOR_NOTE = (
+    "the score of a perfect follower of the other reading of the annotation ({other}). Methods whose scores differ by "
+    "less than it cannot be told apart by this annotation; for Acc (higher is better) it is 1 − floor that counts. It "  # noqa: RUF001
+    "says nothing about background points, which dilute the figures over all points."
+)
+_OTHER_READING = {"annotated": "the smoothed tracks", "smoothed": "the cuboids as annotated"}
 V_RMSE_FORMULA = "√ mean ‖v − v_true‖²"  # noqa: RUF001
 """The paper prints none; v = motion / time between the sweeps."""
 
@@ -31,6 +37,14 @@ class Row:
     labels: tuple[str, ...]
     cells: tuple[str, ...]
     best: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _FloorLine:
+    """The annotation noise floor as a row with scene flow."""
+
+    flow: FlowScores
+    flow_nearest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +87,6 @@ def image_columns(role: Literal["interpolation", "future"]) -> list[Column[Summa
     return columns
 
 
-def _of_row(column: Column[FlowScores]) -> Column[Summary | ClipRow]:
-    return Column(
-        column.name, column.unit, lambda row: column.value(row.flow), column.digits, column.better, column.group
-    )
-
-
 SUMMARY_COLUMNS: list[Column[Summary | ClipRow]] = [
     Column("PSNR", "dB", lambda r: r.interpolation.full.psnr, 2, "higher", "Interpolation"),
     Column("SSIM", "", lambda r: r.interpolation.full.ssim, 3, "higher", "Interpolation"),
@@ -92,7 +100,7 @@ SUMMARY_COLUMNS: list[Column[Summary | ClipRow]] = [
     Column("moving PSNR", "dB", lambda r: r.future.moving.psnr, 2, "higher", "Future"),
     Column("D_RMSE", "m", lambda r: r.future.full.d_rmse, 2, "lower", "Future"),
     Column("frames", "", lambda r: r.future.full.frames, group="Future"),
-    *map(_of_row, FLOW_SUMMARY_COLUMNS),
+    *FLOW_SUMMARY_COLUMNS,
 ]
 """The one table that is printed and that opens the report."""
 
@@ -110,16 +118,16 @@ def summary_table(title: str, evaluation: Evaluation, columns: Sequence[Column[S
     rows: list[Row] = []
     for _, members in _groups(evaluation):
         rows += _rows(_group_labels(members), members, columns)
-    return _table(title, ("method", "clips"), columns, rows)
+    return _table(title, ("method", "clips"), columns, rows, _image_notes(evaluation, columns))
 
 
-def flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[FlowScores]]) -> Table:
+def flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[HasFlow]]) -> Table:
     """As `summary_table`, with the annotation noise floor as the last row of each group of clips."""
     floors = {floor.group: floor.flow for floor in evaluation.floors}
     rows: list[Row] = []
     for group, members in _groups(evaluation):
         labels = _group_labels(members)
-        rows += _rows(labels, [summary.flow for summary in members], columns)
+        rows += _rows(labels, members, columns)
         rows.append(_floor_row((FLOOR, *labels[0][1:]), floors.get(group), columns))
     return _table(title, ("method", "clips"), columns, rows, _flow_notes(evaluation, columns))
 
@@ -129,82 +137,33 @@ def clip_table(title: str, evaluation: Evaluation, columns: Sequence[Column[Clip
     rows: list[Row] = []
     for _, members in _clips(evaluation):
         rows += _rows(_clip_labels(members), members, columns)
-    return _table(title, ("clip", "training", "method"), columns, rows)
+    return _table(title, ("clip", "training", "method"), columns, rows, _image_notes(evaluation, columns))
 
 
-def clip_flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[FlowScores]]) -> Table:
+def clip_flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[HasFlow]]) -> Table:
     """As `clip_table`, with the annotation noise floor as the last row of each clip."""
     floors = {floor.clip_id: floor.flow for floor in evaluation.clip_floors}
     rows: list[Row] = []
     for clip_id, members in _clips(evaluation):
         labels = _clip_labels(members)
-        rows += _rows(labels, [row.flow for row in members], columns)
+        rows += _rows(labels, members, columns)
         rows.append(_floor_row((*labels[0][:2], FLOOR), floors.get(clip_id), columns))
     return _table(title, ("clip", "training", "method"), columns, rows, _flow_notes(evaluation, columns))
 
 
 def all_tables(evaluation: Evaluation) -> list[Table]:
     """Every summary table, the short one first."""
+    return [summary_table("Summary", evaluation, SUMMARY_COLUMNS), *detail_tables(evaluation)]
+
+
+def detail_tables(evaluation: Evaluation) -> list[Table]:
+    """Every quantity with its count: images, then scene flow."""
     return [
-        summary_table("Summary", evaluation, SUMMARY_COLUMNS),
         summary_table("Interpolation", evaluation, image_columns("interpolation")),
         summary_table("Future", evaluation, image_columns("future")),
         flow_table("Scene flow on the input frames", evaluation, FLOW_COLUMNS),
-        flow_table("Scene flow by class", evaluation, bucket_columns()),
+        flow_table("Scene flow by class (S static, D dynamic normalised)", evaluation, bucket_columns()),
     ]
-
-
-def markdown(table: Table) -> str:
-    """The table in Markdown; the best cell of a group of clips is bold."""
-    heads = []
-    for group, head, unit in zip(table.groups, table.heads, table.units, strict=True):
-        heads.append(" ".join(part for part in (group, head, f"[{unit}]" if unit else "") if part))
-    lines = [
-        f"### {table.title}",
-        "",
-        "| " + " | ".join([*table.label_heads, *heads]) + " |",
-        "|" + "---|" * len(table.label_heads) + "---:|" * len(heads),
-    ]
-    for row in table.rows:
-        cells = [f"**{cell}**" if best else cell for cell, best in zip(row.cells, row.best, strict=True)]
-        lines.append("| " + " | ".join([*(label.replace("|", "\\|") for label in row.labels), *cells]) + " |")
-    lines += [line for note in table.notes for line in ("", note.replace("|", "\\|"))]
-    return "\n".join(lines) + "\n"
-
-
-def rich_tables(evaluation: Evaluation) -> list[RichTable]:
-    """The summary for a terminal: one narrow table each for interpolation, future and scene flow."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    printed = []
-    tables = [
-        summary_table(group, evaluation, [column for column in SUMMARY_COLUMNS if column.group == group])
-        for group in ("Interpolation", "Future")
-    ]
-    for table in (*tables, flow_table("Scene flow", evaluation, FLOW_SUMMARY_COLUMNS)):
-        shown = RichTable(
-            title=table.title,
-            box=box.SIMPLE_HEAD,
-            title_justify="left",
-            title_style="bold",
-            padding=(0, 1),
-            pad_edge=False,
-            collapse_padding=True,
-            caption=Text("\n".join(table.notes)) if table.notes else None,
-            caption_justify="left",
-        )
-        for label in table.label_heads:
-            shown.add_column(Text(label), no_wrap=label != "method")
-        for head, unit in zip(table.heads, table.units, strict=True):
-            heading = head.replace("moving ", "moving\n")
-            shown.add_column(Text(f"{heading}\n{unit}"), justify="right", no_wrap=True)
-        for row in table.rows:
-            cells = [Text(cell, style="bold" if best else "") for cell, best in zip(row.cells, row.best, strict=True)]
-            shown.add_row(*(Text(label) for label in row.labels), *cells)
-        printed.append(shown)
-    return printed
 
 
 def number(value: float | int | None, digits: int) -> str:
@@ -236,19 +195,43 @@ def _clip_labels(members: Sequence[ClipRow]) -> list[tuple[str, ...]]:
     return [(row.clip_id, "seen" if row.seen else "unseen", row.method) for row in members]
 
 
-def _floor_row(labels: tuple[str, ...], flow: FlowScores | None, columns: Sequence[Column[FlowScores]]) -> Row:
-    cells = tuple(number(None if flow is None else column.value(flow), column.digits) for column in columns)
+def _floor_row(labels: tuple[str, ...], flow: FlowScores | None, columns: Sequence[Column[HasFlow]]) -> Row:
+    cells = tuple(
+        number(column.value(_FloorLine(flow)) if flow is not None and column.in_floor else None, column.digits)
+        for column in columns
+    )
     return Row(labels, cells, (False,) * len(cells))
 
 
-def _flow_notes(evaluation: Evaluation, columns: Sequence[Column[FlowScores]]) -> tuple[str, ...]:
+def _image_notes(evaluation: Evaluation, columns: Sequence[Column[T]]) -> tuple[str, ...]:
+    """The network of LPIPS, where its numbers stand, and what of the dataset is not the protocol's."""
+    shown = evaluation.lpips and any(column.name == "LPIPS" for column in columns)
+    return ((evaluation.lpips,) if shown else ()) + _dataset_notes(evaluation)
+
+
+def _dataset_notes(evaluation: Evaluation) -> tuple[str, ...]:
+    """What of the dataset is not the protocol's."""
+    options = evaluation.dataset_options
+    return (f"The dataset was not built by the protocol's defaults: {options}.",) if options else ()
+
+
+def _flow_notes(evaluation: Evaluation, columns: Sequence[Column[HasFlow]]) -> tuple[str, ...]:
     notes = [f"Scored points: the input frames' {evaluation.points.in_words}."]
+    notes += _dataset_notes(evaluation)
     if any(column.name == "V_RMSE" for column in columns):
         notes.append(f"V_RMSE = {V_RMSE_FORMULA} over the scored points.")
-    known = evaluation.floors and all(floor.flow is not None for floor in evaluation.floors)
-    floor = f"{_FLOOR_NOTES[evaluation.points.truth]}; differences below it mean nothing on this log."
-    notes.append(f"{FLOOR.capitalize()}: {floor if known else 'n/a where the store has no smoothed tracks.'}")
+    if any(column.name == NO_GAUSSIAN for column in columns):
+        notes.append("No Gaussian: scored points that none was made from; they take the nearest one's velocity.")
+    notes.append(f"{FLOOR.capitalize()}: {_floor_in_words(evaluation)}")
     return tuple(notes)
+
+
+def _floor_in_words(evaluation: Evaluation) -> str:
+    if not evaluation.floors:
+        return "not measured."
+    floor = _FLOOR_NOTE.format(other=_OTHER_READING[evaluation.points.truth])
+    missing = any(measured.flow is None for measured in evaluation.floors)
+    return f"{floor} n/a where the store has no smoothed tracks." if missing else floor
 
 
 def _rows(labels: Sequence[tuple[str, ...]], members: Sequence[T], columns: Sequence[Column[T]]) -> Iterable[Row]:

@@ -10,22 +10,15 @@ from rich.console import Console
 
 from evaluation.columns import FLOW_COLUMNS, bucket_columns
 from evaluation.evaluate import Method, evaluate
+from evaluation.flow_prediction import accumulate_flow, predicted_flow
 from evaluation.image_metrics import RegionScores
 from evaluation.json_file import from_json, load_json
-from evaluation.methods import standard_methods
-from evaluation.point_set import P0, PointSet
+from evaluation.methods import scene_that_holds, standard_methods
+from evaluation.point_set import P0, PointSet, flow_truth
 from evaluation.protocol import frames_of, seen_in_training
 from evaluation.results import Evaluation, summarise_regions
-from evaluation.tables import (
-    FLOOR,
-    SUMMARY_COLUMNS,
-    all_tables,
-    clip_flow_table,
-    flow_table,
-    markdown,
-    rich_tables,
-    summary_table,
-)
+from evaluation.table_text import markdown, rich_tables
+from evaluation.tables import FLOOR, SUMMARY_COLUMNS, all_tables, clip_flow_table, flow_table, summary_table
 from flux4d.scene import SceneConfig, lift_clip
 from flux4d.sky import SkyConfig
 from store_schema.labels import FlowClass
@@ -166,6 +159,8 @@ def test_bad_requests_say_what_is_wrong(two_clips):
         evaluate(two_clips, [STILL, STILL])
     with pytest.raises(ValueError, match="no clip to evaluate"):
         evaluate([], [STILL])
+    with pytest.raises(ValueError, match=r"clip open-evaluation-s000 comes twice.*name it once"):
+        evaluate([two_clips[0], two_clips[1], two_clips[0]], [STILL], width=48, backend="cpu")
     with pytest.raises(ValueError, match="no interpolation or future view"):
         evaluate([replace(two_clips[0], views=two_clips[0].views_of("input"))], [STILL])
 
@@ -175,6 +170,14 @@ def test_lifted_equals_static_without_a_network():
     assert [m.name for m in (lifted, static, moving)] == ["lifted", "static", "flux4d"]
     clip = make_clip(per_frame=30)
     assert torch.equal(lifted.reconstruct(clip).means, static.reconstruct(clip).means)
+
+
+def test_scenes_are_cropped_only_when_the_scored_points_are():
+    clip = clip_all_around()
+    for view, lifted in (("camera", int(clip.points.in_view.sum())), ("everywhere", len(clip.points))):
+        for method in standard_methods(None, SCENE, "cpu", PointSet(view=view)):
+            assert (method.reconstruct(clip).source >= 0).sum() == lifted
+            assert method.description.endswith("not cropped to the views") == (view == "everywhere")
 
 
 def test_tables_mark_the_best_print_na_and_counts(evaluation):
@@ -189,10 +192,7 @@ def test_tables_mark_the_best_print_na_and_counts(evaluation):
     assert "Scene flow EPE3D ↓ [m]" in text
     assert "**0.000**" in text
     assert "nan" not in text.lower()
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))
-    for part in rich_tables(evaluation):
-        console.print(part)
-    printed = console.export_text()
+    printed = in_the_terminal(evaluation)
     assert re.search(r" moving .*\n.* PSNR ↑ ", printed)
     assert " dB" in printed
     assert "n/a" in printed
@@ -254,7 +254,26 @@ def test_noise_floor_is_the_last_row_of_flow_tables_and_never_the_best(two_clips
     ]
     text = "\n".join(markdown(part) for part in all_tables(evaluation))
     assert text.count(f"| {FLOOR} |") == 6  # two tables, three groups
-    assert "Annotation noise floor: what a prediction that follows the smoothed tracks scores; differences" in text
+    meaning = (
+        "Annotation noise floor: the score of a perfect follower of the other reading of the annotation (the smoothed "
+        "tracks). Methods whose scores differ by less than it cannot be told apart by this annotation; for Acc (higher "
+        "is better) it is 1 − floor that counts. It says nothing about background points, which dilute"  # noqa: RUF001
+    )
+    assert text.count(meaning) == 2
+    assert "on this log" not in text
+
+
+def test_the_noise_floor_has_no_score_of_background_points_and_no_gaussians(evaluation):
+    """Both readings are 0 there by definition: a floor of 0 would say that any difference counts."""
+    for table in (flow_table("Flow", evaluation, FLOW_COLUMNS), clip_flow_table("Clips", evaluation, FLOW_COLUMNS)):
+        floors = {head: row.cells[i] for row in table.rows[2:3] for i, head in enumerate(table.heads)}
+        assert (floors["EPE-BS ↓"], floors["no Gaussian"], floors["BS points"]) == ("n/a", "n/a", "1,200")
+        assert (floors["EPE3D ↓"], floors["Acc5 abs ↑"], floors["EPE-FD ↓"]) == ("0.017", "0.667", "0.050")
+        assert cells(table, "EPE-BS")[1][-2] == "0.000"
+    table = flow_table("By class", evaluation, bucket_columns())
+    shown = dict(zip(zip(table.groups, table.heads, strict=True), table.rows[2].cells, strict=True))
+    assert (shown["Background", "S ↓"], shown["Background", "S points"]) == ("n/a", "1,200")
+    assert shown["Car", "D ↓"] == "0.100"
 
 
 def test_flow_tables_say_what_is_scored_and_how_v_rmse_is_meant(evaluation):
@@ -263,10 +282,7 @@ def test_flow_tables_say_what_is_scored_and_how_v_rmse_is_meant(evaluation):
         "V_RMSE = √ mean ‖v − v_true‖²",  # noqa: RUF001
     )
     text = "\n".join(markdown(part) for part in all_tables(evaluation)).replace("\\|", "|")
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))
-    for part in rich_tables(evaluation):
-        console.print(part)
-    printed = " ".join(console.export_text().split())
+    printed = " ".join(in_the_terminal(evaluation).split())
     for note in notes:
         assert note in text
         assert note in printed
@@ -280,11 +296,103 @@ def test_a_store_without_smoothed_tracks_has_no_floor_and_says_so(two_clips):
     assert [floor.flow for floor in evaluation.floors] == [None, None]
     table = flow_table("Flow", evaluation, FLOW_COLUMNS)
     assert set(table.rows[-1].cells) == {"n/a"}
-    assert any("n/a where the store has no smoothed tracks" in note for note in table.notes)
+    assert any(note.endswith("all points. n/a where the store has no smoothed tracks.") for note in table.notes)
     assert [note for note in evaluation.notes if "Log open has no motion along smoothed tracks" in note]
     assert not [note for note in evaluation.notes if "Log blind has no motion" in note]  # nothing is scored there
     with pytest.raises(ValueError, match="has no motion along smoothed tracks"):
         evaluate(old, [STILL], width=48, backend="cpu", points=PointSet(truth="smoothed"))
+
+
+def test_a_floor_of_some_groups_keeps_its_meaning_and_an_older_file_was_not_measured(two_clips, evaluation):
+    old = with_points(named(make_clip(per_frame=30), "old"), smooth_flow=None)
+    mixed = evaluate([two_clips[0], old], [STILL], width=48, backend="cpu", seen_clips=["old-evaluation-s000"])
+    assert {floor.group: floor.flow is None for floor in mixed.floors} == {"all": True, "seen": True, "unseen": False}
+    note = flow_table("Flow", mixed, FLOW_COLUMNS).notes[-1]
+    assert "perfect follower" in note
+    assert note.endswith("n/a where the store has no smoothed tracks.")
+    assert not flow_table("Flow", evaluation, FLOW_COLUMNS).notes[-1].endswith("smoothed tracks.")
+    older = flow_table("Flow", replace(evaluation, floors=(), clip_floors=()), FLOW_COLUMNS)
+    assert older.notes[-1] == f"{FLOOR.capitalize()}: not measured."
+    assert set(older.rows[2].cells) == {"n/a"}
+
+
+def clip_all_around(seed=0):
+    """Half of the points behind the camera, both LiDARs, and a motion of its own for every point."""
+    clip = make_clip(per_frame=90)
+    rng, count = np.random.default_rng(seed), len(clip.points)
+    behind, means = rng.random(count) < 0.5, clip.points.means.copy()
+    means[behind, 1] *= -1
+    flow = rng.normal(0, 0.5, (count, 3)).astype(np.float32)
+    return with_points(
+        clip,
+        means=means,
+        in_view=~behind,
+        sensor=rng.integers(0, 2, count).astype(np.uint8),
+        flow=flow,
+        smooth_flow=flow + np.float32(0.03),
+        flow_class=rng.integers(0, 4, count).astype(np.uint8),
+    )
+
+
+@pytest.mark.parametrize("lidar", ["spinning", "forward", "all"])
+@pytest.mark.parametrize("view", ["camera", "everywhere"])
+@pytest.mark.parametrize(("within", "truth"), [(None, "annotated"), (20.0, "smoothed")])
+def test_true_velocities_have_no_error_on_any_point_set(lidar, view, within, truth):
+    clip, points = clip_all_around(), PointSet(lidar=lidar, view=view, within_m=within, truth=truth)
+    flow = clip.points.flow if truth == "annotated" else clip.points.smooth_flow
+    scene = scene_that_holds(points, SCENE)
+
+    def predict(config):
+        gaussians = lift_clip(clip, config)
+        velocities, source = gaussians.velocities.clone(), gaussians.source.numpy()
+        lifted = np.flatnonzero(source >= 0)
+        velocities[lifted, 0] = torch.from_numpy(flow[source[lifted]] / 0.1)
+        true = flow_truth(clip, points)
+        predicted = predicted_flow(replace(gaussians, velocities=velocities), clip, true)
+        return predicted.nearest, accumulate_flow(predicted.flow, true).result()
+
+    nearest, scores = predict(scene)
+    assert nearest == 0
+    assert scores.points == len(points.scored_points(clip)) > 30
+    assert scores.epe3d == pytest.approx(0.0, abs=1e-6)
+    if view == "everywhere":  # the crop that training uses would score copied velocities
+        nearest, scores = predict(SCENE)
+        assert nearest > scores.points / 4
+        assert scores.epe3d > 0.1
+
+
+def test_copied_velocities_are_counted_beside_the_scores():
+    clip = clip_all_around()
+    cropped = replace(STILL, name="cropped")
+    whole = Method("whole", "", lambda c: lift_clip(c, replace(SCENE, crop_to_views=False)))
+    evaluation = evaluate([clip], [cropped, whole], width=48, backend="cpu", points=PointSet(view="everywhere"))
+    outside = int((~clip.points.in_view[PointSet(view="everywhere").scored_points(clip)]).sum())
+    expected = [f"{outside:,}", "0", "n/a"]
+    table = flow_table("Flow", evaluation, FLOW_COLUMNS)
+    assert [row[2] for row in cells(table, "no Gaussian")] == expected
+    assert [row[3] for row in cells(clip_flow_table("", evaluation, FLOW_COLUMNS), "no Gaussian")] == expected
+    assert any(note.startswith("No Gaussian: scored points that none was made from") for note in table.notes)
+    assert f"{outside:,}" in in_the_terminal(evaluation)
+
+
+def in_the_terminal(evaluation):
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))
+    for part in rich_tables(evaluation):
+        console.print(part)
+    return console.export_text()
+
+
+def test_the_terminal_shows_the_counts_of_a_large_data_set_in_80_columns(evaluation):
+    counts = {"points": 48_000_000, "points_fd": 5_000_000}
+    large = [
+        replace(s, method="flux4d", clips=40, flow=replace(s.flow, **counts), flow_nearest=1_234_567)
+        for s in evaluation.summaries
+    ]
+    printed = in_the_terminal(replace(evaluation, summaries=tuple(large)))
+    assert re.search(r"flux4d +unseen \(40\) +0.167 ", printed)
+    assert "48,000,000 5,000,000 1,234,567" in printed
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_smoothed_truth_scores_against_smoothed_motion(two_clips, tmp_path):
@@ -294,7 +402,10 @@ def test_smoothed_truth_scores_against_smoothed_motion(two_clips, tmp_path):
     assert evaluation.summary("true").flow.epe_fd == pytest.approx(0.05, rel=1e-4)
     assert evaluation.floors[0].flow.epe_fd == pytest.approx(0.05, rel=1e-5)
     assert "true motion along the smoothed tracks" in evaluation.protocol
-    assert "a prediction that follows the cuboids as annotated" in flow_table("Flow", evaluation, FLOW_COLUMNS).notes[2]
+    assert (
+        "other reading of the annotation (the cuboids as annotated)"
+        in flow_table("", evaluation, FLOW_COLUMNS).notes[-1]
+    )
     evaluation.save(tmp_path / "evaluation.json")
     loaded = Evaluation.load(tmp_path / "evaluation.json")
     assert loaded == evaluation
@@ -337,8 +448,8 @@ def test_a_log_where_nothing_moves_has_no_dynamic_scores(two_clips):
 
 
 def test_every_bucket_number_has_its_count(evaluation):
-    flow = evaluation.summary("still", "unseen").flow
-    shown = [(column.group, column.head, column.value(flow)) for column in bucket_columns()]
+    summary = evaluation.summary("still", "unseen")
+    shown = [(column.group, column.head, column.value(summary)) for column in bucket_columns()]
     values = {(group, head): value for group, head, value in shown}
     assert values["Car", "S ↓"] is None
     assert (values["Car", "S points"], values["Car", "D points"]) == (0, 600)

@@ -113,15 +113,20 @@ def test_three_way_mean_needs_all_three_classes():
 def test_against_a_plain_loop():
     """Slow twin: every metric from its definition, one point after the other."""
     pred, true, classes, buckets, dt = random_points(np.random.default_rng(0), 600)
-    errors, accurate, angles, speed2 = [], [], [], []
+    pred[::9] = 0.0
+    assert ((classes == FD) & (pred == 0).all(axis=1)).any()
+    errors, accurate, angles, turns, speed2, dynamic2 = [], [], [], [], [], []
     bins = {}
-    for p, t, b, step in zip(pred, true, buckets, dt, strict=True):
+    for p, t, c, b, step in zip(pred, true, classes, buckets, dt, strict=True):
         error, speed = math.dist(p, t), math.hypot(*t)
         errors.append(error)
         accurate.append(error < 0.05 or error / (speed + 1e-10) < 0.05)
         u, v = np.append(p, 0.1), np.append(t, 0.1)
         angles.append(math.acos(min(1.0, u @ v / math.sqrt((u @ u) * (v @ v)))))
         speed2.append((error / step) ** 2)
+        if c == FD:
+            dynamic2.append((error / step) ** 2)
+            turns.append(math.acos(max(-1.0, min(1.0, p @ t / math.hypot(*p) / speed))) if p.any() else math.pi / 2)
         if b != Bucket.OTHER:
             number = next(k for k in range(51) if SPEED_EDGES_M[k] <= speed < SPEED_EDGES_M[k + 1])
             bins.setdefault((Bucket(b).name, number), []).append((error, speed))
@@ -129,7 +134,9 @@ def test_against_a_plain_loop():
     assert result.epe3d == pytest.approx(np.mean(errors), rel=1e-12)
     assert result.acc5 == pytest.approx(np.mean(accurate), rel=1e-12)
     assert result.theta == pytest.approx(np.mean(angles), rel=1e-9)
+    assert result.theta_dyn == pytest.approx(np.mean(turns), rel=1e-9)
     assert result.v_rmse == pytest.approx(math.sqrt(np.mean(speed2)), rel=1e-12)
+    assert result.v_rmse_dyn == pytest.approx(math.sqrt(np.mean(dynamic2)), rel=1e-12)
     for bucket in BUCKETS:
         ratios = [np.sum(v, 0)[0] / np.sum(v, 0)[1] for (n, k), v in bins.items() if n == bucket.name and k > 0]
         assert result.bucket_dynamic_nepe[bucket.name] == (pytest.approx(np.mean(ratios)) if ratios else None)

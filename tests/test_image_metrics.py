@@ -43,13 +43,13 @@ def image():
 
 
 def test_psnr_of_a_known_error(image):
-    assert scored(image + 0.1, truth_with(image)).full.psnr == pytest.approx(20.0, abs=1e-4)
+    assert scored(image + 0.1, truth_with(image)).full.psnr == pytest.approx(20.0, abs=1e-6)
 
 
 def test_error_in_one_channel_is_averaged_over_three(image):
     wrong = image.copy()
     wrong[..., 0] += 0.1
-    assert scored(wrong, truth_with(image)).full.psnr == pytest.approx(20.0 + 10 * math.log10(3), abs=1e-4)
+    assert scored(wrong, truth_with(image)).full.psnr == pytest.approx(20.0 + 10 * math.log10(3), abs=1e-6)
 
 
 def test_prediction_is_clipped_before_it_is_compared():
@@ -62,9 +62,9 @@ def test_masked_psnr_divides_by_mask_times_three(image):
     mask[4:10, 5:9] = True
     wrong = image + 0.1 * mask[..., None]
     result = scored(wrong, truth_with(image, mask))
-    assert result.moving.psnr == pytest.approx(20.0, abs=1e-4)
+    assert result.moving.psnr == pytest.approx(20.0, abs=1e-6)
     assert result.moving.pixels == 24
-    assert result.full.psnr == pytest.approx(20.0 + 10 * math.log10(H * W / 24), abs=1e-4)
+    assert result.full.psnr == pytest.approx(20.0 + 10 * math.log10(H * W / 24), abs=1e-6)
 
 
 def plain_ssim(image, target):
@@ -91,10 +91,10 @@ def test_ssim_is_its_formula_in_both_precisions(height, width, noise, seed):
     target = (image + noise * rng.normal(size=image.shape)).clip(0, 1)
     expected = plain_ssim(image, target)
     a, b = torch.from_numpy(image), torch.from_numpy(target)
-    np.testing.assert_allclose(ssim_map(a, b), expected, atol=1e-11)
-    np.testing.assert_allclose(ssim_map(a.float(), b.float()), expected, atol=1e-3)
-    graph = ssim_map(a.clone().requires_grad_(), b)  # the path that training takes
-    np.testing.assert_allclose(graph.detach(), expected, atol=1e-11)
+    for image in (a.clone().requires_grad_(), a):  # with a graph float64 is blurred by convolution, as float32 is
+        np.testing.assert_allclose(ssim_map(image, b).detach(), expected, atol=1e-11)
+    in_training = ssim_map(a.float().requires_grad_(), b.float())  # the loss is taken in float32
+    np.testing.assert_allclose(in_training.detach(), expected, rtol=0, atol=2e-5)
 
 
 def assert_agrees_with_the_libraries(image, truth):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics.functional.image.lpips as torchmetrics_lpips
+from rich.console import Console
 from torch import nn
 
 from evaluation.__main__ import main
@@ -22,7 +23,8 @@ from evaluation.image_metrics import score_view
 from evaluation.lpips import BACKBONES, NOT_LOADED, Unavailable, distance, distance_map
 from evaluation.lpips_weights import load_lpips
 from evaluation.results import Evaluation
-from evaluation.tables import SUMMARY_COLUMNS, all_tables, markdown, summary_table
+from evaluation.table_text import markdown, rich_tables
+from evaluation.tables import COST_COLUMNS, SUMMARY_COLUMNS, all_tables, clip_table, summary_table
 from evaluation.truth import truth_of
 from flux4d.scene import SceneConfig, lift_clip
 from flux4d.sky import SkyConfig
@@ -168,9 +170,42 @@ def test_torch_hub_is_searched_and_torchmetrics_gives_the_heads(tmp_path, monkey
     shipped = Path(torchmetrics_lpips.__file__).parent / "lpips_models/alex.pth"
     heads = torch.load(shipped, map_location="cpu", weights_only=True)
     assert torch.equal(lpips.heads[4], heads["lin4.model.1.weight"])
-    assert f"AlexNet. Weights {path} (SHA-256 {path.stem[-8:]}" in lpips.description
-    assert f"heads {shipped} (SHA-256 " in lpips.description
+    assert f"LPIPS: version 0.1 on AlexNet; weights {path.name} (SHA-256 {path.stem[-8:]}" in lpips.description
+    assert "heads alex.pth (SHA-256 df73285e35b22355)" in lpips.description
     assert load_lpips("alex", path.parent).description == lpips.description
+
+
+def test_heads_that_are_not_those_of_version_0_1_are_taken_and_called_unknown(tmp_path, monkeypatch):
+    write_weights(tmp_path, "alex", monkeypatch)
+    digest = hashlib.sha256((tmp_path / "alex.pth").read_bytes()).hexdigest()
+    description = load_lpips("alex", tmp_path).description
+    assert description.startswith("LPIPS: unknown heads on AlexNet; weights ")
+    assert description.endswith(f"heads alex.pth (SHA-256 {digest[:16]}).")
+    assert "version 0.1" not in description
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_the_heads_of_version_0_1_are_known_by_their_hash(net):
+    shipped = Path(torchmetrics_lpips.__file__).parent / f"lpips_models/{net}.pth"
+    assert hashlib.sha256(shipped.read_bytes()).hexdigest() == BACKBONES[net].heads_sha256
+
+
+def test_layers_never_run_in_tf32_or_under_autocast(alex, monkeypatch):
+    image, target = pair(40, 64)
+    expected = distance(alex.layers(image, target))
+    cudnn, seen, conv2d = torch.backends.cudnn, set(), torch.nn.functional.conv2d
+    before = (cudnn.enabled, cudnn.allow_tf32)
+
+    def spy(*arguments, **options):
+        result = conv2d(*arguments, **options)
+        seen.add((cudnn.enabled, cudnn.allow_tf32, result.dtype))
+        return result
+
+    monkeypatch.setattr("evaluation.lpips.F.conv2d", spy)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert distance(alex.layers(image, target)) == expected
+    assert seen == {(True, False, torch.float32)}
+    assert (cudnn.enabled, cudnn.allow_tf32) == before
 
 
 def test_no_heads_anywhere(tmp_path, monkeypatch):
@@ -246,7 +281,15 @@ def test_evaluation_counts_prints_and_saves_lpips(alex, tmp_path):
     columns = [i for i, head in enumerate(table.heads) if head == "LPIPS ↓"]
     future = result.summary("still").future.full.lpips
     assert [table.rows[0].cells[i] for i in columns] == [f"{images.full.lpips:.3f}", f"{future:.3f}"]
-    assert alex.description in result.notes
+    assert (result.lpips, result.notes) == (alex.description, ())
+    assert [table.notes for table in all_tables(result)[:3]] == [(alex.description,)] * 3
+    assert not any(alex.description in table.notes for table in all_tables(result)[3:])
+    assert clip_table("Clips", result, SUMMARY_COLUMNS).notes == (alex.description,)
+    assert clip_table("Cost", result, COST_COLUMNS).notes == ()
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))
+    for part in rich_tables(result):
+        console.print(part)
+    assert " ".join(console.export_text().split()).count(alex.description) == 2  # interpolation and future
     result.save(tmp_path / "evaluation.json")
     assert Evaluation.load(tmp_path / "evaluation.json") == result
 
@@ -255,11 +298,13 @@ def test_images_too_small_for_the_network_are_na_with_a_note(alex):
     result = evaluate([make_clip(per_frame=30)], [STILL], width=48, backend="cpu", lpips=alex)
     assert result.frames[0].scores.full.lpips is None
     assert "LPIPS is n/a: AlexNet needs sides of 31 pixels, views are 48x27." in result.notes
+    assert result.lpips == ""
 
 
 def test_without_a_network_lpips_is_na_and_older_files_still_load(tmp_path):
     result = evaluate([make_clip(per_frame=30)], [STILL], width=48, backend="cpu")
     assert NOT_LOADED.reason in result.notes
+    assert all_tables(result)[1].notes == ()
     text = "\n".join(markdown(table) for table in all_tables(result))
     assert "Full image LPIPS ↓" in text
     path = tmp_path / "evaluation.json"
@@ -276,8 +321,11 @@ def test_command_reports_the_weights_it_used(trained, tmp_path, monkeypatch, cap
     main([*map(str, arguments), "--lpips-weights", str(path.parent)])
     result = Evaluation.load(out / "evaluation.json")
     assert all(row.scores.full.lpips > 0 for row in result.frames)
-    report = (out / "report.html").read_text()
-    assert path.name in report
+    report, table = ((out / name).read_text() for name in ("report.html", "table.md"))
+    for text in (report, table):
+        assert text.count(result.lpips) >= 3
+        assert f"LPIPS: unknown heads on AlexNet; weights {path.name}" in text
+    assert not any("LPIPS" in note for note in result.notes)  # nothing of it is n/a
     assert f"{result.summary('flux4d').interpolation.moving.lpips:.3f}" in report
     with pytest.raises(SystemExit, match=r"flux4d-eval: LPIPS is n/a: .* has no vgg16-397923af.pth"):
         main([*map(str, arguments), "--lpips-weights", str(path.parent), "--lpips-net", "vgg"])

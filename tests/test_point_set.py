@@ -93,6 +93,7 @@ def test_the_range_is_that_of_the_points_own_sweep_and_strict():
         ({"truth": "guess"}, "truth must be one of annotated, smoothed"),
         ({"within_m": 0.0}, "positive number of metres"),
         ({"within_m": float("nan")}, "positive number of metres"),
+        ({"within_m": float("inf")}, "positive number of metres, got inf: .*leave it out"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

@@ -15,6 +15,8 @@ from evaluation.__main__ import main
 from evaluation.birds_eye import Window, birds_eye, window_around
 from evaluation.charts import line_chart
 from evaluation.colours import depth_colours, velocity_colours, velocity_wheel
+from evaluation.columns import FLOW_COLUMNS
+from evaluation.definitions import DEFINITIONS
 from evaluation.evaluate import Method, evaluate
 from evaluation.options import Run
 from evaluation.pictures import TRUTH, PictureBook, PictureIndex
@@ -23,10 +25,12 @@ from evaluation.report import write_report
 from evaluation.results import Evaluation
 from evaluation.run_info import Curve, RunInfo, read_curves, read_record
 from evaluation.session import load_trained
+from evaluation.tables import detail_tables
 from flux4d.network import Flux4D, NetworkConfig
 from flux4d.scene import SceneConfig, lift_clip
 from flux4d.sky import SkyConfig
 from flux4d.weights import save_weights
+from store_schema.dataset import open_dataset
 from tests.toy import make_clip
 from tests.toy_store import write_store
 
@@ -110,9 +114,37 @@ def test_report_holds_every_picture_and_the_numbers(written):
     plain = html.unescape(text)
     assert "Scored points: the input frames' points of the spinning LiDAR inside the camera's view." in plain
     assert plain.count('<td class="l">annotation noise floor</td>') == 3  # by metric, by class, by clip
+    for title in [table.title for table in detail_tables(evaluation)]:
+        assert f"<h2>{title}</h2>" in plain
+    assert plain.count("truth: annotated motion of both LiDARs' points; arrows") == 1
+    assert "true motion of the LiDAR points" not in plain
     assert "V_RMSE = √ mean ‖v − v_true‖²" in plain  # noqa: RUF001
     assert INFO.dataset_version in text
     assert text.count("<polyline") == 4  # two curves, raw and mean
+
+
+def test_points_left_out_are_counted_once_whatever_the_number_of_methods(tmp_path):
+    first = make_clip(per_frame=30, setting="train_interpolation")
+    second = make_clip(per_frame=60, setting="train_interpolation")
+    second = replace(second, record=replace(second.record, clip_id="second-train_interpolation-s000"))
+    methods = [Method(name, "", lambda c: lift_clip(c, SCENE)) for name in "abc"]
+    evaluation = evaluate([first, second], methods, width=48, backend="cpu")
+    write_report(tmp_path / "report.html", evaluation, PictureIndex(()), tmp_path, INFO)
+    text = html.unescape((tmp_path / "report.html").read_text())
+    assert "<li>90 flow points were left out: the clip ends before their frame's next sweep.</li>" in text
+
+
+def test_every_column_of_scene_flow_is_defined():
+    defined = " ".join(name for name, _, _ in DEFINITIONS).replace("-FS, -FD", "EPE-FS EPE-FD")
+    for name in {column.name for column in FLOW_COLUMNS if "points" not in column.name}:
+        assert name.removesuffix(" dyn") in defined
+    meaning = {name: text for name, _, text in DEFINITIONS}
+    for name in ("Acc5, Acc10", "θ"):
+        assert "Its published values are not comparable: its flow holds the ego's motion" in meaning[name]
+    assert "v_rmse_component, V_RMSE / √3" in meaning["V_RMSE"]
+    assert "alone" in meaning["Acc5 abs, Acc10 abs"]
+    assert "papers on 3D Gaussian splatting with VGG16: their code feeds the network [0, 1]" in meaning["LPIPS"]
+    assert "perfect follower of the other reading" in meaning["Annotation noise floor"]
 
 
 def test_pictures_show_one_interpolation_and_one_future_frame_of_each_method(written):
@@ -140,8 +172,10 @@ def test_picture_book_stops_at_its_limit(tmp_path):
 
 def test_report_of_an_evaluation_without_pictures_or_curves(written, tmp_path):
     bare = replace(INFO, curves=(), config="", clips_seen=())
-    write_report(tmp_path / "report.html", written[1], PictureIndex(()), tmp_path, bare)
-    assert "<h2>Pictures</h2>" not in (tmp_path / "report.html").read_text()
+    write_report(tmp_path / "report.html", replace(written[1], notes=()), PictureIndex(()), tmp_path, bare)
+    text = (tmp_path / "report.html").read_text()
+    assert "<h2>Pictures</h2>" not in text
+    assert "n/a and left out" not in text
 
 
 def test_velocity_colours_tell_direction_and_speed():
@@ -224,6 +258,9 @@ def trained(tmp_path_factory):
     """A store with one toy clip and the folder of a run that saw it."""
     folder = tmp_path_factory.mktemp("trained")
     clip = make_clip(per_frame=90)
+    means, behind = clip.points.means.copy(), np.arange(len(clip.points)) % 3 == 1
+    means[behind, 1] *= -1  # no view sees them
+    clip = replace(clip, points=replace(clip.points, means=means, in_view=~behind))
     version = write_store(folder / "store", [clip])
     network = Flux4D(NetworkConfig(channels=(4, 8), blocks=1, head_width=8, conv_backend="torch"))
     run = folder / "run"
@@ -261,10 +298,26 @@ def test_command_takes_another_point_set_and_prints_it(trained, capsys):
     evaluation = Evaluation.load(out / "evaluation.json")
     assert evaluation.points == PointSet(lidar="all", view="everywhere", within_m=20.0, truth="smoothed")
     assert evaluation.floors[0].flow.points == evaluation.clips[0].flow.points > 0
+    clip = open_dataset(trained / "store").read("toy-evaluation-s000")
+    in_view, everywhere = (
+        replace(evaluation.points, view=view).scored_points(clip) for view in ("camera", "everywhere")
+    )
+    assert 0 < len(in_view) < len(everywhere) == evaluation.clips[0].flow.points
+    assert [row.flow_nearest for row in evaluation.clips] == [0, 0, 0]  # the points behind the camera are lifted too
+    assert all(method.description.endswith("; not cropped to the views") for method in evaluation.methods)
     words = "points of both LiDARs inside and outside the camera's view, |x| and |y| below 20 m from the ego"
     assert words in " ".join(capsys.readouterr().out.split())
     assert words in (out / "table.md").read_text().replace("\\|", "|")
     assert words in html.unescape((out / "report.html").read_text())
+
+
+def test_a_clip_named_twice_is_scored_once(trained):
+    out, clip_id = trained / "once", "toy-evaluation-s000"
+    arguments = ["run", "--store", trained / "store", "--run", trained / "run", "--out", out, "--width", "48"]
+    main([*map(str, arguments), "--device", "cpu", "--clips", clip_id, clip_id])
+    evaluation = Evaluation.load(out / "evaluation.json")
+    assert [row.clip_id for row in evaluation.clips] == [clip_id] * 3
+    assert evaluation.summary("flux4d").clips == 1
 
 
 def test_bare_weights_claim_nothing_about_training(trained):
@@ -283,6 +336,7 @@ def test_bare_weights_claim_nothing_about_training(trained):
         (["--store", "/nowhere"], "holds no dataset version"),
         (["--run", "/nowhere"], "not a run folder"),
         (["--within-m", "-5"], "within_m must be a positive number of metres, got -5"),
+        (["--within-m", "inf"], "within_m must be a positive number of metres, got inf"),
     ],
 )
 def test_command_errors_say_what_to_do(trained, changes, message):
@@ -307,6 +361,15 @@ def test_settings_that_contradict_are_refused_while_parsing(changes, message, ca
 def test_report_of_a_folder_without_evaluation(tmp_path):
     with pytest.raises(SystemExit, match=r"evaluation.json is missing"):
         main(["report", str(tmp_path)])
+
+
+def test_help_says_what_a_choice_costs_and_cannot_be_compared_with(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = " ".join(re.sub(r"[│╭╰─╮╯]", " ", capsys.readouterr().out).split())
+    assert "The scene is then lifted from all points" in text
+    assert "feeds it [0, 1] where this feeds [-1, 1] as LPIPS is defined: not comparable with theirs" in text
+    assert "about 0.5 s with alex and 12 s (and 3 GB) with vgg" in text
 
 
 def test_help_does_not_import_torch():
