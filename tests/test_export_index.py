@@ -75,7 +75,7 @@ def test_every_row_leads_to_its_bytes(store: Path, tmp_path: Path, form: str) ->
 def test_parquet_says_what_its_columns_are(store: Path, tmp_path: Path) -> None:
     export(store, tmp_path / "i.parquet", "parquet")
     schema = pq.read_schema(tmp_path / "i.parquet")
-    assert schema.field("num_coloured").metadata[b"note"] == b"points some camera saw"
+    assert schema.field("num_coloured").metadata[b"note"] == b"points that have a colour"
     assert not schema.field("url").nullable
 
 
