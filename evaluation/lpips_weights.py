@@ -46,21 +46,21 @@ def load_lpips(
         if folder is not None:
             raise FileNotFoundError(reason)
         return Unavailable(reason)
-    _check_name(features_file, backbone.file)
+    features_digest = _checked_digest(features_file, backbone.file)
     return Lpips(
         backbone=backbone,
         features={name: tensor.to(device) for name, tensor in _features(backbone, features_file)},
         heads=tuple(tensor.to(device) for tensor in _heads(backbone, heads_file)),
-        description=_description(backbone, features_file, heads_file),
+        description=_description(backbone, features_file, features_digest, heads_file),
     )
 
 
-def _description(backbone: Backbone, features_file: Path, heads_file: Path) -> str:
+def _description(backbone: Backbone, features_file: Path, features_digest: str, heads_file: Path) -> str:
     """Heads with other bytes are not refused: the same values saved by another PyTorch have another hash."""
     digest = _sha256(heads_file)
     heads = "version 0.1" if digest == backbone.heads_sha256 else "unknown heads"
     return (
-        f"LPIPS: {heads} on {backbone.title}; weights {features_file.name} (SHA-256 {_sha256(features_file)[:16]}), "
+        f"LPIPS: {heads} on {backbone.title}; weights {features_file.name} (SHA-256 {features_digest[:16]}), "
         f"heads {heads_file.name} (SHA-256 {digest[:16]})."
     )
 
@@ -82,14 +82,15 @@ def _heads(backbone: Backbone, path: Path) -> Iterator[Tensor]:
         yield _tensor(state, f"lin{number}.model.1.weight", (1, stage.channels, 1, 1), path)
 
 
-def _check_name(path: Path, name: str) -> None:
-    """torchvision's names end with the beginning of the file's SHA-256: a cut or foreign file shows."""
+def _checked_digest(path: Path, name: str) -> str:
+    """SHA-256 of the backbone's file; torchvision's names end with its beginning: a cut or foreign file shows."""
     begins, digest = Path(name).stem.rsplit("-", 1)[-1], _sha256(path)
     if not digest.startswith(begins):
         raise ValueError(
             f"{path}: its SHA-256 begins with {digest[: len(begins)]}, not with {begins} as its name says; the file is "
             f"damaged or another one, get torchvision's {name} again"
         )
+    return digest
 
 
 def _first(name: str, places: Sequence[Path]) -> Path | None:

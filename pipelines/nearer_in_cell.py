@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.projection import Projection
-from pipelines.visibility import NEARER_FRACTION, NEARER_M
+from pipelines.visibility_kernels import NEARER_FRACTION, NEARER_M
 
 CELL_PX = 8
 

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.projection import Projection, project
 from pipelines.sources.base import CameraFrame, Sweep
-from pipelines.visibility_kernels import CELL_RAD, ENCLOSED, NEARER_FRACTION, NEARER_M, judge
-
-__all__ = ["NEARER_FRACTION", "NEARER_M", "Sighting", "see", "visible_and_clear"]
+from pipelines.visibility_kernels import CELL_RAD, ENCLOSED, judge
 
 
 @dataclass(frozen=True, slots=True, eq=False)
