@@ -6,9 +6,6 @@ splat is summed over its tiles in a fixed order.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,9 +15,9 @@ from torch import Tensor
 from flux4d.rasterize import kernels
 from flux4d.rasterize.constants import RasterSettings
 from flux4d.rasterize.projection import SPLAT_GEOMETRY
-from flux4d.rasterize.tiles import TileLists, tile_lists
+from flux4d.rasterize.threads import in_parts
+from flux4d.rasterize.tiles import TileLists, reach, tile_lists
 
-_PARTS_PER_THREAD = 4
 assert kernels.GEOMETRY == SPLAT_GEOMETRY, "projection and kernels must agree on a splat's columns"
 
 
@@ -28,92 +25,88 @@ def blend(
     splats: Tensor,  # [M, 6 + D]
     boxes: Tensor,  # [M, 4]
     settings: RasterSettings,
+    row_centers: Tensor | None = None,  # [H]
 ) -> tuple[Tensor, Tensor]:
     """Blend splats into an image.
 
     Args:
         splats: Front to back; columns x, y, conic xx, xy, yy, opacity, then D features. float32 or float64.
-        boxes: int32 pixels x0, x1, y0, y1 (half open) that the splat can reach; an empty box leaves it out.
+        boxes: int32 pixels x0, x1, y0, y1 (half open) outside of which the splat stays below the alpha threshold;
+            an empty box leaves it out.
         settings: Image size and largest alpha.
+        row_centers: y of each row's centre, ascending, in the units of the splats; None is 0.5, 1.5 and so on.
 
     Returns:
         tuple: blended features [H, W, D] and alphas [H, W, 1], differentiable in `splats`.
     """
-    image, left = _Blend.apply(splats, boxes, settings)
+    image, left = _Blend.apply(splats, boxes, settings, row_centers)
     return image, 1 - left[..., None]
 
 
 class _Blend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, splats: Tensor, boxes: Tensor, settings: RasterSettings) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, splats: Tensor, boxes: Tensor, settings: RasterSettings, row_centers: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         splats = splats.detach().contiguous()
         lists = tile_lists(boxes.numpy(), settings.width, settings.height)
-        channels = splats.shape[1] - SPLAT_GEOMETRY
-        image = splats.new_empty(settings.height, settings.width, channels)
-        left = splats.new_empty(settings.height, settings.width)
-        shared = _shared(splats, settings)
-        _in_parts(
+        image = splats.new_empty(settings.height, settings.width, splats.shape[1] - SPLAT_GEOMETRY)
+        left, last = splats.new_empty(2, settings.height, settings.width)
+        touched = np.zeros(len(lists.members), np.uint16)
+        shared = _shared(splats, settings, row_centers)
+        in_parts(
             kernels.forward,
-            splats.numpy(),
-            boxes.numpy(),
+            splats.numpy().reshape(-1),
+            reach(splats.numpy()),
             lists.starts,
             lists.members,
+            lists.slots,
             *shared,
             image.numpy(),
             left.numpy(),
+            last.numpy(),
+            touched,
         )
-        ctx.save_for_backward(splats, boxes, image, left)
-        ctx.lists, ctx.settings = lists, settings
+        ctx.save_for_backward(splats, left)
+        ctx.lists, ctx.last, ctx.touched, ctx.shared = lists, last, touched, shared
         return image, left
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, v_image: Tensor, v_left: Tensor) -> tuple[Tensor, None, None]:
-        splats, boxes, image, left = ctx.saved_tensors
+    def backward(ctx: Any, v_image: Tensor, v_left: Tensor) -> tuple[Tensor, None, None, None]:
+        splats, left = ctx.saved_tensors
         lists: TileLists = ctx.lists
-        v_slots = np.zeros((len(lists.members), splats.shape[1]), splats.numpy().dtype)
+        flat = splats.numpy().reshape(-1)
+        v_slots = np.empty(len(lists.members) * kernels.slot_width(splats.shape[1]), flat.dtype)
         v_splats = torch.empty_like(splats)
-        _in_parts(
+        in_parts(
             kernels.backward,
-            splats.numpy(),
-            boxes.numpy(),
+            flat,
             lists.starts,
             lists.members,
             lists.slots,
-            *_shared(splats, ctx.settings),
-            image.numpy(),
+            ctx.touched,
+            *ctx.shared,
             left.numpy(),
+            ctx.last.numpy(),
             v_image.contiguous().numpy(),
             v_left.contiguous().numpy(),
             v_slots,
         )
-        _in_parts(kernels.add_up, lists.first_slots, v_slots, v_splats.numpy())
-        return v_splats, None, None
+        constants = ctx.shared[-1]
+        in_parts(kernels.add_up, flat, lists.first_slots, ctx.touched, v_slots, v_splats.numpy(), constants)
+        return v_splats, None, None, None
 
 
 def _shared(
-    splats: Tensor, settings: RasterSettings
-) -> tuple[kernels.Array, kernels.Array, kernels.Features, kernels.Constants]:
-    """Pixel centres, tile corners, zeros and constants in the type of the splats."""
+    splats: Tensor, settings: RasterSettings, row_centers: Tensor | None
+) -> tuple[kernels.Array, kernels.Array, kernels.Zeros, kernels.Constants]:
+    """Pixel centres, zeros and constants in the type of the splats."""
     dtype = splats.numpy().dtype
-    tiles = -(-max(settings.width, settings.height) // kernels.TILE)
-    centers = np.arange(kernels.TILE, dtype=dtype) + dtype.type(0.5)
-    corners = np.arange(tiles, dtype=dtype) * dtype.type(kernels.TILE)
+    xs = np.arange(settings.width, dtype=dtype) + dtype.type(0.5)
+    if row_centers is None:
+        ys = np.arange(settings.height, dtype=dtype) + dtype.type(0.5)
+    else:
+        ys = np.ascontiguousarray(row_centers.detach().to(splats.dtype).numpy())
     zeros = (dtype.type(0),) * (splats.shape[1] - SPLAT_GEOMETRY)
-    return centers, corners, zeros, kernels.constants(dtype, settings.max_alpha)
-
-
-def _in_parts(kernel: Any, *args: Any) -> None:
-    """Run ``kernel(part, parts, *args)`` for every part on as many threads as torch uses."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        kernel(0, 1, *args)
-        return
-    parts = _PARTS_PER_THREAD * threads
-    list(_pool(os.getpid(), threads).map(lambda part: kernel(part, parts, *args), range(parts)))
-
-
-@lru_cache(maxsize=4)
-def _pool(pid: int, threads: int) -> ThreadPoolExecutor:
-    """One pool a process: threads do not survive a fork."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="rasterize")
+    return xs, ys, zeros, kernels.constants(dtype, settings.max_alpha)

@@ -16,11 +16,14 @@ def blend(
     splats: Tensor,  # [M, 6 + D]
     boxes: Tensor,  # [M, 4]
     settings: RasterSettings,
+    row_centers: Tensor | None = None,  # [H]
 ) -> tuple[Tensor, Tensor]:
     """Blend splats into an image; arguments and results as `blend_cpu.blend`."""
+    if row_centers is None:
+        row_centers = torch.arange(settings.height, dtype=splats.dtype, device=splats.device) + 0.5
     colours, lefts = [], []
     for first, last in _bands(boxes, settings.height):
-        colour, left = _band(splats, boxes, first, last, settings)
+        colour, left = _band(splats, boxes, row_centers, first, last, settings)
         colours.append(colour)
         lefts.append(left)
     shape = (settings.height, settings.width, -1)
@@ -53,11 +56,13 @@ def _pairs(boxes: Tensor, first: int, last: int) -> tuple[Tensor, Tensor, Tensor
     return splat, x0[splat] + within % width, y0[splat] + within // width
 
 
-def _band(splats: Tensor, boxes: Tensor, first: int, last: int, settings: RasterSettings) -> tuple[Tensor, Tensor]:
+def _band(
+    splats: Tensor, boxes: Tensor, row_centers: Tensor, first: int, last: int, settings: RasterSettings
+) -> tuple[Tensor, Tensor]:
     """Blended features [P, D] and light left [P] of the rows first..last."""
     splat, px, py = _pairs(boxes, first, last)
     u, v, a, b, c, opacity = splats[:, :SPLAT_GEOMETRY].index_select(0, splat).unbind(dim=1)
-    dx, dy = px + 0.5 - u, py + 0.5 - v
+    dx, dy = px + 0.5 - u, row_centers[py] - v
     sigma = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
     alpha = torch.clamp(opacity * torch.exp(-sigma), max=settings.max_alpha)
     hit = ((sigma >= 0) & (alpha >= ALPHA_THRESHOLD)).nonzero().squeeze(1)

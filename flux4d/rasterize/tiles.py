@@ -8,7 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from flux4d.rasterize.kernels import TILE, Array
+from flux4d.rasterize.constants import ALPHA_THRESHOLD
+from flux4d.rasterize.kernels import REACH, TILE, Array
+
+_SIGMA_SLACK = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +33,21 @@ def tile_lists(boxes: NDArray[np.int32], width: int, height: int) -> TileLists:
     members, slots = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int64)
     _fill(boxes, TILE, across, starts[:-1].copy(), first_slots, members, slots)
     return TileLists(starts, members, slots, first_slots)
+
+
+def reach(splats: Array) -> Array:
+    """What the kernels ask of each splat to find its blocks. [M (6 + D)] splats as [M, 6 + D] -> [M REACH]."""
+    out = np.empty((len(splats), REACH), splats.dtype)
+    _reach(splats, splats.dtype.type(ALPHA_THRESHOLD), splats.dtype.type(_SIGMA_SLACK), out)
+    return out.reshape(-1)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _reach(splats: Array, threshold: float, slack: float, out: Array) -> None:
+    for g in range(len(splats)):
+        out[g, 0] = (np.log(splats[g, 5] / threshold) + slack) / 8
+        out[g, 1] = splats[g, 3] / splats[g, 4]
+        out[g, 2] = splats[g, 3] / splats[g, 2]
 
 
 @njit(nogil=True, cache=True)
