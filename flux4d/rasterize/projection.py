@@ -14,8 +14,8 @@ from flux4d.rasterize.constants import ALPHA_THRESHOLD, FOV_MARGIN, MAX_EXTENT, 
 
 SPLAT_GEOMETRY = 6
 """Columns of a splat before its features: x, y, conic (xx, xy, yy), opacity."""
-_BOX_SIGMA_SLACK = 1e-3
-_BOX_PIXEL_SLACK = 0.01
+BOX_SIGMA_SLACK = 1e-3
+BOX_PIXEL_SLACK = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,8 +164,8 @@ def _radii(centre: Tensor, extent: Tensor, opacities: Tensor, settings: RasterSe
 
 def _boxes(centre: Tensor, extent: Tensor, opacities: Tensor, radii: Tensor, settings: RasterSettings) -> Tensor:
     """Pixels whose centre can reach the alpha threshold: the box of the ellipse, tighter than the radii."""
-    cut = torch.sqrt(2 * (torch.log(opacities / ALPHA_THRESHOLD) + _BOX_SIGMA_SLACK))
-    reach = cut[:, None] * extent + _BOX_PIXEL_SLACK
+    cut = torch.sqrt(2 * (torch.log(opacities / ALPHA_THRESHOLD) + BOX_SIGMA_SLACK))
+    reach = cut[:, None] * extent + BOX_PIXEL_SLACK
     size = torch.tensor([settings.width, settings.height], dtype=centre.dtype, device=centre.device)
     zero = torch.zeros_like(size)
     low = torch.ceil(centre - reach - 0.5).clamp(zero, size)
