@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 CUT, STOP = 1 / 255, 1e-4
+PAIRS_AT_ONCE = 2_000_000
+"""Splat-pixel pairs evaluated in one go: what bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,65 @@ def project_matrices(
     return focal * cam[:, :2] / depth[:, None] + centre, cov, depth
 
 
+def pixel_grid(width: int, height: int) -> Tensor:
+    """Every pixel as x, y, row by row. [W * H, 2] int64."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([x.reshape(-1), y.reshape(-1)], dim=1)
+
+
+def blend_brute_force(
+    means2d: Tensor,  # [M, 2] front to back
+    conics: Tensor,  # [M, 3]
+    opacities: Tensor,  # [M]
+    features: Tensor,  # [M, D]
+    points: Tensor,  # [P, 2] px, the pixels' centres
+    *,
+    max_alpha: float = 0.999,
+    doubt: float = 2e-5,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Features [P, D], alphas [P], and pixels that rounding may tip [P] bool.
+
+    Tipped: an alpha within `doubt` (relative) of the threshold or the clamp, or light near the stop.
+    """
+    splats = torch.cat([means2d, conics, opacities[:, None], features], dim=1)
+    at_once = max(1, PAIRS_AT_ONCE // max(1, len(splats)))
+    parts = [_blend_points(splats, chunk, max_alpha, doubt) for chunk in points.to(splats.dtype).split(at_once)]
+    image, alpha, doubtful = (torch.cat(values) for values in zip(*parts, strict=True))
+    return image, alpha, doubtful
+
+
+def sigmas(splats: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Exponents of splats [..., >= 5] at x, y."""
+    u, v, a, b, c = splats[..., :5].unbind(dim=-1)
+    dx, dy = x - u, y - v
+    return 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
+
+
+def _blend_points(splats: Tensor, points: Tensor, max_alpha: float, doubt: float) -> tuple[Tensor, Tensor, Tensor]:
+    x, y = points[:, :1], points[:, 1:]
+    with torch.no_grad():  # every splat at every point; only those that may count are differentiated
+        point, splat = (sigmas(splats, x, y) <= torch.log(splats[:, 5] / CUT) + 2 * doubt).nonzero(as_tuple=True)
+    if not len(splats):
+        nothing = points.new_zeros(len(points), splats.shape[1] - 6) + splats.sum()
+        return nothing, nothing.sum(dim=1), torch.zeros(len(points), dtype=torch.bool)
+    counts = torch.bincount(point, minlength=len(points))
+    place = torch.arange(len(point)) - (counts.cumsum(0) - counts)[point]
+    table = torch.full((len(points), max(1, int(counts.max()))), -1)
+    table[point, place] = splat  # front to back, as `splats` is
+    chosen = splats[table.clamp(min=0)]
+    raw = torch.where(table >= 0, chosen[..., 5] * torch.exp(-sigmas(chosen, x, y)), 0)
+    alpha = torch.where(raw >= CUT, raw.clamp(max=max_alpha), 0)
+    after = torch.cumprod(1 - alpha, dim=1)
+    before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)
+    open_ = after > STOP
+    weight = torch.where(open_, alpha * before, 0)
+    image = (weight[:, :, None] * chosen[..., 6:]).sum(dim=1)
+    left = torch.where(open_, 1 - alpha, 1).prod(dim=1)
+    near = ((raw / CUT - 1).abs() < doubt) | ((raw / max_alpha - 1).abs() < doubt)
+    near = (near & (before > 0.99 * STOP)) | (((after / STOP - 1).abs() < 50 * doubt) & (alpha > 0))
+    return image, 1 - left, near.any(dim=1)
+
+
 def brute_force(
     means: Tensor,
     quats: Tensor,
@@ -95,26 +156,17 @@ def brute_force(
     far_plane: float = 1e10,
     eps2d: float = 0.3,
     max_alpha: float = 0.999,
+    doubt: float = 2e-5,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Features and accumulated depth [P, D + 1], alphas [P], and pixels that rounding may tip [P] bool."""
     keep = means @ viewmat[2, :3] + viewmat[2, 3]
     keep = (keep >= near_plane) & (keep <= far_plane) & (opacities >= CUT)
     means, quats, scales, opacities, features = (v[keep] for v in (means, quats, scales, opacities, features))
     means2d, cov, depth = project_matrices(means, quats, scales, viewmat, K, width, height, eps2d)
-    if pixels is None:
-        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        pixels = torch.stack([x.reshape(-1), y.reshape(-1)], dim=1)
+    inverse = torch.linalg.inv(cov)
+    conics = torch.stack([inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]], dim=1)
+    features = torch.cat([features, depth[:, None]], dim=1)
     order = torch.argsort(depth, stable=True)
-    delta = pixels.to(means.dtype) + 0.5 - means2d[order][:, None]  # [G, P, 2]
-    sigma = 0.5 * torch.einsum("gpi,gij,gpj->gp", delta, torch.linalg.inv(cov[order]), delta)
-    alpha = torch.clamp(opacities[order][:, None] * torch.exp(-sigma), max=max_alpha)
-    near_cut = (alpha / CUT - 1).abs() < 2e-5
-    alpha = torch.where(alpha >= CUT, alpha, 0)
-    after = torch.cumprod(1 - alpha, dim=0)
-    before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-    open_ = after > STOP
-    near_stop = ((after / STOP - 1).abs() < 1e-3) & (alpha > 0)
-    weight = torch.where(open_, alpha * before, 0)
-    image = weight.T @ torch.cat([features, depth[:, None]], dim=1)[order]
-    left = torch.where(open_, 1 - alpha, 1).prod(dim=0)
-    return image, 1 - left, (near_cut | near_stop).any(dim=0)
+    points = (pixel_grid(width, height) if pixels is None else pixels) + 0.5
+    splats = means2d[order], conics[order], opacities[order], features[order]
+    return blend_brute_force(*splats, points, max_alpha=max_alpha, doubt=doubt)
