@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from benchmarks.gpu_subject import Check, Outcome
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("environment", "raster", "conv", "steps", "training")
+MODULES = {
+    "raster": "gpu_parity",
+    "raster_times": "gpu_raster_times",
+    "conv": "gpu_conv",
+    "steps": "gpu_speed",
+    "training": "gpu_speed",
+}
+SECTIONS = ("environment", *MODULES)
 PACKAGES = (
     *("torch", "triton", "gsplat", "spconv", "spconv-cu120", "spconv-cu121", "spconv-cu124", "spconv-cu126"),
     *("spconv-triton", "numpy", "scipy", "numba", "simplejpeg", "pyarrow", "blake3", "safetensors", "tyro", "rich"),
@@ -37,6 +44,7 @@ SCRIPT_CHECK = "on a CPU, with gsplat replaced by its plain twin: checks the scr
 SHOWN = {
     "environment": ("gpu", "torch", "cuda", "packages.gsplat", "libraries.*"),
     "raster": ("*.gaussians", "*.difference.*.p99", "*.difference.*.max", "*.relative_l2", "*.cosine"),
+    "raster_times": ("gaussians", "*.visible", "*.ms.*.median", "*.peak_memory_mb"),
     "conv": ("voxels", "*.relative_l2", "ms.*.median"),
     "steps": ("gaussians", "*.ms.*.median", "data_ms.*.median", "*.peak_memory_mb"),
     "training": ("*psnr", "*_per_step", "steps", "conv_backend"),
@@ -83,8 +91,7 @@ def _section(name: str) -> Callable[[Check], Outcome]:
     """The function of a section; imported late, so that what it lacks fails that section only."""
     if name == "environment":
         return environment
-    module = "benchmarks.gpu_parity" if name in ("raster", "conv") else "benchmarks.gpu_speed"
-    function: Callable[[Check], Outcome] = getattr(importlib.import_module(module), name)
+    function: Callable[[Check], Outcome] = getattr(importlib.import_module(f"benchmarks.{MODULES[name]}"), name)
     return function
 
 

@@ -1,10 +1,8 @@
-"""Do the CUDA libraries compute what the project's own code computes? gsplat and the sparse convolutions."""
+"""Does gsplat draw what the project's CPU kernels draw? Images, every channel of them, and gradients."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,17 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.gpu_subject import Check, Outcome, Stopwatch, at_most, camera, difference, synchronise, targets, uneven
-from flux4d import sparse_unet
+from benchmarks.gpu_raster_case import Case, max_alpha, rasterize_case
+from benchmarks.gpu_subject import Check, Outcome, at_most, camera, difference, synchronise, targets, uneven
+from flux4d.cameras import Cameras
 from flux4d.gaussians import Gaussians
-from flux4d.network import Flux4D, NetworkConfig
-from flux4d.rasterize import MAX_ALPHA
-from flux4d.reconstruct import clip_duration
 from flux4d.render import render
-from flux4d.voxelize import Voxels, mean_pool, voxelize
 from store_schema.clip import Clip
 
-PARAMETERS = ("means", "quats", "scales", "opacities", "rgb")
+PARAMETERS = ("means", "quats", "scales", "opacities", "rgb", "velocities")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 # Two float32 rasterisers may disagree about a Gaussian at the alpha threshold or about the last one of a pixel:
 # rare pixels differ by a visible step. Hence the 99 % quantile, and gradients as whole vectors. Float32 against
@@ -30,10 +25,9 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 # 4e-4 to 5e-3 in the gradients.
 RGB_P99 = ALPHA_P99 = 5e-4
 DEPTH_P99 = 1e-3  # of the depth
+VELOCITY_P99 = 2e-3  # m/s; the check's velocities are random, 2 m/s in each axis
 GRADIENT_L2, GRADIENT_COSINE = 2e-2, 0.999
-# spconv on a CPU differs from the plain layers by 7e-7; TF32 keeps 10 bits. Activations that round to the other side
-# of LeakyReLU's kink moved its gradients by up to 3e-3: they are judged without the kink, and loosely with it.
-CONV_L2, CONV_KINK_GRADIENT_L2 = 1e-4, 5e-2
+FORMS_L2 = 1e-4  # gsplat adds gradients in any order; bfloat16 would be off by 4e-3
 
 Images = dict[str, Tensor]
 
@@ -41,11 +35,12 @@ Images = dict[str, Tensor]
 def raster(check: Check) -> Outcome:
     """Toy clip and, when given, the stored clip through gsplat on CUDA and the CPU kernels."""
     clips = {"toy": check.toy} | ({} if check.reader is None else {"store": check.clip})
-    result: dict[str, Any] = {"backends": [check.raster_backend, "cpu"], "max_alpha": _max_alpha(check)}
+    result: dict[str, Any] = {"backends": [check.raster_backend, "cpu"], "max_alpha": max_alpha(check)}
     problems: list[str] = []
     for name, clip in clips.items():
         result[name], found = _raster_clip(check, clip)
-        problems += [f"{name}: {problem}" for problem in found]
+        result[name]["forms"], more = _forms(check, clip)
+        problems += [f"{name}: {problem}" for problem in (*found, *more)]
     return result, problems
 
 
@@ -57,7 +52,7 @@ def _raster_clip(check: Check, clip: Clip) -> Outcome:
     drawn, took = {}, {}
     for backend, device in where.items():
         start = time.perf_counter()
-        drawn[backend] = _drawn(scene.to(device), camera(view, width).to(device), backend, _max_alpha(check))
+        drawn[backend] = _drawn(scene.to(device), camera(view, width).to(device), backend, max_alpha(check))
         synchronise(device)
         took[backend] = time.perf_counter() - start
     (images, gradients), (wanted, wanted_gradients) = drawn[check.raster_backend], drawn["cpu"]
@@ -70,6 +65,7 @@ def _raster_clip(check: Check, clip: Clip) -> Outcome:
     problems = at_most("rgb p99", quantiles["rgb"]["p99"], RGB_P99)
     problems += at_most("alpha p99", quantiles["alpha"]["p99"], ALPHA_P99)
     problems += at_most("relative depth p99", quantiles["depth_relative"]["p99"], DEPTH_P99)
+    problems += at_most("velocity p99", quantiles["velocity"]["p99"], VELOCITY_P99)
     for name, value in vectors.items():
         problems += at_most(f"gradient of {name}, relative L2", value["relative_l2"], GRADIENT_L2)
         cosine = value["cosine"]
@@ -88,26 +84,36 @@ def _raster_clip(check: Check, clip: Clip) -> Outcome:
     return result, problems
 
 
-def _max_alpha(check: Check) -> float:
-    """The one built into gsplat, so that both sides mean the same image."""
-    if check.raster_backend != "gsplat":
-        return MAX_ALPHA
-    try:
-        import gsplat
-    except ImportError as error:
-        raise RuntimeError(f"gsplat cannot be imported ({error}): pip install '.[cuda]'") from error
-    from flux4d.rasterize.gsplat_backend import gsplat_max_alpha
+def _forms(check: Check, clip: Clip) -> Outcome:
+    """Packed against dense, and that autocast changes neither: the same call of one backend three times."""
+    case = Case.of(check, clip, check.device)
+    ways = {"dense": (False, False), "packed": (True, False), "packed_in_autocast": (True, True)}
+    drawn = {}
+    for name, (packed, autocast) in ways.items():
+        leaves = case.leaves()
+        with torch.autocast(check.device.type, dtype=torch.bfloat16, enabled=autocast):
+            out = rasterize_case(case, leaves, check.raster_backend, packed)
+        loss = (out.features * case.weights).sum()
+        gradients = torch.autograd.grad(loss, [*leaves, out.meta.means2d])
+        # Both forms hold a gradient for each splat, in another order: their norms must agree.
+        drawn[name] = [out.features, torch.cat([g.flatten() for g in gradients[:-1]]), gradients[-1].norm()[None]]
+    result, problems = {}, []
+    for name in ("packed", "packed_in_autocast"):
+        parts = zip(("features", "gradients", "means2d_gradient_norm"), drawn[name], drawn["dense"], strict=True)
+        result[name] = {part: difference(value, wanted) for part, value, wanted in parts}
+        for part, apart in result[name].items():
+            problems += at_most(f"{name} against dense, {part}, relative L2", apart["relative_l2"], FORMS_L2)
+    return result, problems
 
-    return gsplat_max_alpha(gsplat.__version__)
 
-
-def _drawn(scene: Gaussians, cameras: Any, backend: str, max_alpha: float) -> tuple[Images, Images]:
+def _drawn(scene: Gaussians, cameras: Cameras, backend: str, limit: float) -> tuple[Images, Images]:
     """Images, and gradients of a fixed random sum of their pixels, on the CPU."""
     leaves = {name: getattr(scene, name).clone().requires_grad_() for name in PARAMETERS}
-    out = render(replace(scene, **leaves), cameras, backend=backend, max_alpha=max_alpha)  # type: ignore[arg-type]
-    images = {"rgb": out.rgb, "alpha": out.alpha, "depth": out.depth}
-    # A metre counts as a hundredth of the colour range, as in the training loss.
-    signals = {"rgb": out.rgb, "alpha": out.alpha, "depth": 0.01 * out.depth}
+    out = render(replace(scene, **leaves), cameras, with_velocity=True, backend=backend, max_alpha=limit)  # type: ignore[arg-type]
+    assert out.velocity is not None
+    images = {"rgb": out.rgb, "alpha": out.alpha, "depth": out.depth, "velocity": out.velocity}
+    # A metre counts as a hundredth of the colour range, as in the training loss, and 1 m/s as a tenth.
+    signals = images | {"depth": 0.01 * out.depth, "velocity": 0.1 * out.velocity}
     g = torch.Generator().manual_seed(1)
     weights = {name: torch.randn(value.shape, generator=g).to(value.device) for name, value in signals.items()}
     loss = torch.stack([(weights[name] * value).sum() for name, value in signals.items()]).sum()
@@ -140,106 +146,3 @@ def _row_differences(value: Tensor, reference: Tensor) -> dict[str, float | None
     rows = norm > 0.01 * norm.mean()
     quantiles = _quantiles(((value - reference).norm(dim=1)[rows] / norm[rows]).numpy())
     return {"row_relative_p50": quantiles["p50"], "row_relative_p99": quantiles["p99"]}
-
-
-def conv(check: Check) -> Outcome:
-    """The U-Net with each library that imports against the plain torch layers, with the same weights."""
-    clip = check.clip
-    name, config = next(iter(check.size.networks.items()))
-    libraries, missing = _libraries(config, check.device)
-    if not libraries:
-        raise RuntimeError(f"no sparse convolution library works on {check.device}: {missing}")
-    with _no_tf32():
-        plain = Flux4D(replace(config, conv_backend="torch"), check.device)
-        gaussians = check.lift(clip)
-        voxels = voxelize(gaussians.means, config.voxels)
-        features = plain.features(gaussians, clip_duration(clip))
-        pooled = mean_pool(features, voxels).detach()
-        networks = {"torch": plain} | libraries
-        for network in libraries.values():
-            network.load_state_dict(plain.state_dict())
-        passes = _all_passes(networks, pooled, voxels)
-        with _no_kink():
-            smooth = _all_passes(networks, pooled, voxels)
-        result = check.facts(clip) | {
-            "network": name,
-            "gaussians": len(gaussians),
-            "voxels": len(pooled),
-            "not_importable": missing,
-            "torch_against_float64": _compared(passes["torch"], passes["float64"]),
-            "ms": {name: _pass_ms(check, network, pooled, voxels) for name, network in networks.items()},
-        }
-    problems: list[str] = []
-    for library in libraries:
-        against = _compared(passes[library], passes["torch"])
-        without_kink = _compared(smooth[library], smooth["torch"])
-        result[library] = {"against_torch": against, "against_torch_without_kink": without_kink}
-        problems += at_most(f"{library} output, relative L2", against["output"]["relative_l2"], CONV_L2)
-        for part, value in without_kink.items():
-            problems += at_most(f"{library} {part} without kink, relative L2", value["relative_l2"], CONV_L2)
-        for part in ("input_gradient", "weight_gradient"):
-            problems += at_most(f"{library} {part}, relative L2", against[part]["relative_l2"], CONV_KINK_GRADIENT_L2)
-    return result, problems
-
-
-def _all_passes(networks: dict[str, Flux4D], pooled: Tensor, voxels: Voxels) -> dict[str, dict[str, Tensor]]:
-    """By backend, and the plain layers in float64 besides."""
-    passes = {"float64": _unet_pass(networks["torch"].double(), pooled.double(), voxels)}
-    networks["torch"].float()
-    return passes | {name: _unet_pass(network, pooled, voxels) for name, network in networks.items()}
-
-
-def _libraries(config: NetworkConfig, device: torch.device) -> tuple[dict[str, Flux4D], dict[str, str]]:
-    networks, missing = {}, {}
-    for name in ("spconv", "spconv_triton"):
-        try:
-            networks[name] = Flux4D(replace(config, conv_backend=name), device)
-        except ValueError as error:
-            missing[name] = str(error)
-    return networks, missing
-
-
-@contextmanager
-def _no_tf32() -> Iterator[None]:
-    """Plain float32 products; spconv and spconv-triton have TF32 off unless told otherwise."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-@contextmanager
-def _no_kink() -> Iterator[None]:
-    """The identity in place of LeakyReLU."""
-    before = sparse_unet.LEAK
-    sparse_unet.LEAK = 1.0
-    try:
-        yield
-    finally:
-        sparse_unet.LEAK = before
-
-
-def _unet_pass(network: Flux4D, pooled: Tensor, voxels: Voxels) -> dict[str, Tensor]:
-    """Output of the U-Net, and gradients of a fixed random sum of it."""
-    leaf = pooled.clone().requires_grad_()
-    out = network.unet(leaf, voxels)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out)
-    parameters = list(network.unet.parameters())
-    first, *rest = torch.autograd.grad((out * weights).sum(), [leaf, *parameters])
-    weight_gradient = torch.cat([gradient.flatten() for gradient in rest])
-    return {"output": out.detach(), "input_gradient": first, "weight_gradient": weight_gradient}
-
-
-def _compared(value: dict[str, Tensor], reference: dict[str, Tensor]) -> dict[str, dict[str, float | None]]:
-    return {name: difference(value[name], reference[name]) for name in reference}
-
-
-def _pass_ms(check: Check, network: Flux4D, pooled: Tensor, voxels: Voxels) -> dict[str, float]:
-    """Forward and backward together."""
-    watch = Stopwatch(check.device)
-    for _ in range(check.size.warmup + check.size.steps):
-        with watch.part("pass"):
-            _unet_pass(network, pooled, voxels)
-    return watch.spread_ms(check.size.warmup)["pass"]

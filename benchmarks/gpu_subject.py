@@ -134,7 +134,7 @@ def camera(view: View, width: int) -> Cameras:
 
 
 def uneven(gaussians: Gaussians) -> Gaussians:
-    """The same scene with rotations, unequal axes and opacities: lifted Gaussians are balls, whose turn shows nothing.
+    """The same scene with rotations, unequal axes, opacities and velocities: as lifted it is of balls that stand still.
 
     Drawn on the CPU from a fixed seed, so that every device gets the same.
     """
@@ -146,6 +146,7 @@ def uneven(gaussians: Gaussians) -> Gaussians:
         quats=torch.nn.functional.normalize(torch.randn(count, 4, generator=g), dim=1),
         scales=gaussians.scales * stretch,
         opacities=0.2 + 0.75 * torch.rand(count, generator=g),
+        velocities=2.0 * torch.randn(gaussians.velocities.shape, generator=g) * ~gaussians.is_sky[:, None, None],
     )
 
 

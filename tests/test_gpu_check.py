@@ -11,21 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_parity, gpu_speed, gpu_subject
-from benchmarks.gpu_subject import Check, at_most, difference, uneven
-from flux4d.network import NetworkConfig
+from benchmarks import gpu, gpu_conv, gpu_speed, gpu_subject
+from benchmarks.gpu_subject import Check, at_most, difference
+from tests.gpu_check_size import CPU, TINY, one_thread
 from tests.toy import make_clip
 from tests.toy_store import write_store
-
-CPU = torch.device("cpu")
-TINY = replace(
-    gpu_subject.QUICK,
-    toy_points=90,
-    sky_spacing=0.05,
-    networks={"small": NetworkConfig(channels=(8, 16), blocks=1, head_width=8)},
-    steps=2,
-    training_steps=2,
-)
 
 
 @pytest.fixture
@@ -36,10 +26,8 @@ def check() -> Check:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(gpu_subject, "QUICK", TINY)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the work is too small to share, and waiting threads spin
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 def run_gpu(*arguments: str) -> int:
@@ -67,6 +55,14 @@ def test_all_sections_run_on_the_toy_clip(tmp_path: Path, capsys: pytest.Capture
     toy = read(tmp_path, "raster")["result"]["toy"]
     assert toy["covered"] > 0.9
     assert all(0 < value["relative_l2"] < 1e-4 for value in toy["gradients"].values())  # two programs, not one
+    for name in ("packed", "packed_in_autocast"):  # to the bit on a CPU
+        assert toy["forms"][name]["features"]["relative_l2"] == toy["forms"][name]["gradients"]["relative_l2"] == 0
+    times = read(tmp_path, "raster_times")["result"]
+    for backend in ("torch", "cpu"):
+        assert times[backend]["packed"]["visible"] == times[backend]["dense"]["visible"] > 100
+        assert times[backend]["packed"]["peak_memory_mb"] is None
+        assert min(value["min"] for value in times[backend]["dense"]["ms"].values()) > 0
+        assert list(times[backend]["parts"]["ms"]) == ["projection", "blend", "backward_blend", "backward_projection"]
     conv = read(tmp_path, "conv")["result"]
     assert 0 < conv["spconv"]["against_torch_without_kink"]["weight_gradient"]["relative_l2"] < 1e-4
     steps = read(tmp_path, "steps")["result"]
@@ -102,7 +98,7 @@ def test_a_failing_section_is_reported_and_the_rest_runs(
     def broken(check: Check) -> None:
         raise RuntimeError("no kernel image")
 
-    monkeypatch.setattr(gpu_parity, "conv", broken)
+    monkeypatch.setattr(gpu_conv, "conv", broken)
     assert run_gpu("--only", "conv", "raster", "--out", str(tmp_path)) == 1
     failed = read(tmp_path, "conv")
     assert failed["status"] == "failed"
@@ -121,55 +117,9 @@ def test_a_try_on_a_cpu_is_not_written_among_the_results(tmp_path: Path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def drawn() -> dict[str, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]]:
-    """What both backends make of the toy clip, kept to be altered."""
-    kept = {}
-    original = gpu_parity._drawn
-
-    def keep(scene, cameras, backend, max_alpha):
-        kept[backend] = original(scene, cameras, backend, max_alpha)
-        return kept[backend]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gpu_parity, "_drawn", keep)
-        assert gpu.run_section("raster", Check(CPU, TINY))["status"] == "ok"
-    return kept
-
-
-def raster_with(check: Check, drawn: dict, images: dict, gradients: dict, patch: pytest.MonkeyPatch) -> list[str]:
-    """Problems found when the first backend gives other images and gradients."""
-    own = (drawn["torch"][0] | images, drawn["torch"][1] | gradients)
-    patch.setattr(gpu_parity, "_drawn", lambda scene, cameras, backend, _: own if backend == "torch" else drawn["cpu"])
-    section = gpu.run_section("raster", check)
-    assert section["status"] == "exceeded"
-    return section["problems"]
-
-
-@pytest.mark.parametrize(("name", "problem"), [("rgb", "rgb p99"), ("alpha", "alpha p99"), ("depth", "depth p99")])
-def test_another_image_is_out_of_tolerance(
-    check: Check, drawn: dict, monkeypatch: pytest.MonkeyPatch, name: str, problem: str
-) -> None:
-    (line,) = raster_with(check, drawn, {name: drawn["torch"][0][name] * 1.05}, {}, monkeypatch)
-    assert problem in line
-
-
-@pytest.mark.parametrize("name", gpu_parity.PARAMETERS)
-def test_another_gradient_is_out_of_tolerance(
-    check: Check, drawn: dict, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    gradient = drawn["torch"][1][name]
-    (line,) = raster_with(check, drawn, {}, {name: gradient * 1.05}, monkeypatch)
-    assert f"gradient of {name}, relative L2" in line
-    flipped = raster_with(check, drawn, {}, {name: -gradient}, monkeypatch)
-    assert any(f"gradient of {name}, 1 - cosine" in line for line in flipped)
-    lost = raster_with(check, drawn, {}, {name: gradient * float("nan")}, monkeypatch)
-    assert len(lost) == 2
-
-
 def test_another_convolution_is_out_of_tolerance(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("spconv")
-    libraries = gpu_parity._libraries
+    libraries = gpu_conv._libraries
 
     def coarse(config, device):
         networks, missing = libraries(config, device)
@@ -179,14 +129,14 @@ def test_another_convolution_is_out_of_tolerance(check: Check, monkeypatch: pyte
         unet.forward = lambda features, voxels: forward(features.bfloat16().float(), voxels)
         return networks, missing
 
-    monkeypatch.setattr(gpu_parity, "_libraries", coarse)
+    monkeypatch.setattr(gpu_conv, "_libraries", coarse)
     section = gpu.run_section("conv", check)
     assert section["status"] == "exceeded"
     assert any("spconv output, relative L2" in line for line in section["problems"])
 
 
 def test_no_convolution_library_is_a_failure(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_parity, "_libraries", lambda config, device: ({}, {"spconv": "not installed"}))
+    monkeypatch.setattr(gpu_conv, "_libraries", lambda config, device: ({}, {"spconv": "not installed"}))
     section = gpu.run_section("conv", check)
     assert section["status"] == "failed"
     assert "not installed" in section["error"]
@@ -264,11 +214,3 @@ def test_a_long_training_must_learn(check: Check) -> None:
     assert gpu_speed._training_problems(check, network, result | {"steps": 4}) == []
     other = gpu_speed._training_problems(check, network, result | {"trained_psnr": 19.0, "conv_backend": "other"})
     assert "convolves with other" in other[0]
-
-
-def test_uneven_scene_gives_every_parameter_a_gradient(check: Check) -> None:
-    lifted = check.lift(check.toy)
-    scene = uneven(lifted)
-    assert torch.equal(scene.means, lifted.means)
-    assert (scene.scales[:, 0] != scene.scales[:, 1]).all()
-    assert torch.equal(scene.quats, uneven(lifted).quats)
