@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks import colour, ground_truth, preprocess, scale
+from benchmarks import colour, ground_truth, preprocess, rasterize, rasterize_timing, scale
 from benchmarks import preprocess_peer as peer
 from benchmarks.invariance import Built, Variant, report
+from benchmarks.rasterize_floor import BLOCK, ROW, count_pairs
+from benchmarks.rasterize_scene import Scene, real_scene, splats_of, street
 from benchmarks.stages import StageClock, stages_timed
 from benchmarks.store_differences import differences
 from pipelines.build import build
 from pipelines.depth_map import sparse_depth
+from pipelines.knn import knn_scale
 from pipelines.plan import BuildConfig
 from pipelines.scene_flow import flow_ground_truth
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep
@@ -166,6 +172,140 @@ def test_doubtful_colours_are_counted(tiny_logs: Path, capsys: pytest.CaptureFix
     assert 0 < result["ours"]["doubtful"] < 1
     front, everywhere = result["reproduction_front"], result["reproduction_all"]
     assert front["uncoloured"] > result["ours"]["uncoloured"] > everywhere["uncoloured"]
+
+
+def dense_street(count: int) -> Scene:
+    """So large Gaussians that pixels are finished early in small images."""
+    scene = street(count)
+    return replace(scene, scales=5 * scene.scales)
+
+
+def plain_pairs(splats: NDArray[np.float64], boxes: NDArray[np.int32], width: int, height: int) -> tuple[int, ...]:
+    """What `count_pairs` counts, with every Gaussian at every pixel and masks of whole images."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    left, finished = np.ones((height, width)), np.zeros((height, width), bool)
+    blends = ellipse = rows = blocks = 0
+    for (u, v, a, b, c, opacity), (x0, x1, y0, y1) in zip(splats[:, :6], boxes, strict=True):
+        dx, dy = x + 0.5 - u, y + 0.5 - v
+        sigma = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
+        alpha = np.minimum(opacity * np.exp(-sigma), 0.999)
+        hit = (sigma >= 0) & (alpha >= 1 / 255)
+        box = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+        segments = {(i, j // ROW) for i, j in np.argwhere(~finished)} & {(i, j // ROW) for i, j in np.argwhere(box)}
+        open_blocks = {(i // BLOCK, j // BLOCK) for i, j in np.argwhere(~finished)}
+        rows += len(segments)
+        blocks += len(open_blocks & {(i // BLOCK, j // BLOCK) for i, j in np.argwhere(hit)})
+        ellipse += int(hit.sum())
+        behind = left * (1 - alpha)
+        finished |= hit & (behind <= 1e-4)
+        added = hit & ~finished
+        blends += int(added.sum())
+        left = np.where(added, behind, left)
+    return blends, ellipse, rows, blocks
+
+
+def test_blends_and_lanes_are_those_of_brute_force() -> None:
+    splats, boxes, settings = splats_of(dense_street(1500), 46)
+    ours = count_pairs(splats.numpy(), boxes.numpy(), settings)
+    assert settings.height % BLOCK
+    assert settings.width % ROW
+    assert ours == plain_pairs(splats.double().numpy(), boxes.numpy(), settings.width, settings.height)
+    assert 1000 < ours.blends < ours.ellipse_pixels  # some pixels were finished early
+    assert 0 < ours.row_lane_share < ours.block_lane_share < 1
+
+
+def test_the_twin_in_strips_does_the_job_of_the_rasteriser(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = dense_street(1500)
+    stage = splats_of(scene, 64)
+    monkeypatch.setattr(rasterize_timing, "STRIP_PAIRS", 3000)
+    assert len(rasterize_timing._strips(stage[1], stage[2].height)) > 3
+    ours, plain = rasterize_timing.raster_stage(*stage)[1], rasterize_timing.plain_raster_stage(*stage)[1]
+    assert plain.abs().max() > 1
+    torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max()))
+    whole = zip(rasterize_timing.end_to_end(scene, 64)[1], rasterize_timing.plain_end_to_end(scene, 64)[1], strict=True)
+    for of_ours, of_plain in whole:
+        assert of_plain.abs().max() > 0
+        torch.testing.assert_close(of_ours, of_plain, rtol=1e-3, atol=1e-4 * float(of_plain.abs().max()))
+
+
+def test_turns_are_ours_theirs_ours() -> None:
+    seen: list[str] = []
+
+    def side(name: str, *seconds: float) -> Callable[[], rasterize_timing.Pass]:
+        left = iter(seconds)
+
+        def call() -> rasterize_timing.Pass:
+            seen.append(name)
+            return rasterize_timing.Pass(0.0, next(left), 0.0, 2.0)
+
+        return call
+
+    result = rasterize_timing.compare(side("ours", 1, 3, 5), side("peer", 8, 40), 2)
+    assert seen == ["ours", "peer", "ours", "peer", "ours"]
+    assert result["ratio"] == {"median": 7.0, "min": 4.0, "max": 10.0}
+    assert result["ours_s"] == {"median": 3, "min": 1, "max": 5}
+    assert rasterize_timing.compare(side("ours", 1, 3), None, 1)["ratio"] is None
+
+
+def test_a_scene_stands_on_the_points_of_its_log(tiny_logs: Path) -> None:
+    log = PandaSetLog(tiny_logs / "tiny0")
+    count = sum(len(log.sweep(frame).points) for frame in (5, 6))
+    scene = real_scene(tiny_logs / "tiny0", "A", 6, 10**6)
+    assert len(scene.means) == count
+    spacing = knn_scale(scene.means.double().numpy())
+    ratio = np.log(scene.scales.numpy() / spacing[:, None])
+    assert ratio.mean() == pytest.approx(0, abs=0.01)
+    assert ratio.std() == pytest.approx(0.3, abs=0.01)
+    view = real_scene(tiny_logs / "tiny0", "B", 6, 500)
+    splats, boxes, settings = splats_of(view, 160)
+    assert (len(view.means), settings.width, settings.height) == (500, 160, 90)
+    assert len(splats) == 500
+    assert bool((boxes[:, 1] > boxes[:, 0]).all())
+    with pytest.raises(SystemExit, match="pass another --frame"):
+        real_scene(tiny_logs / "tiny0", "B", 2, 500)
+
+
+def test_the_rasteriser_is_timed_against_twin_and_floor() -> None:
+    threads = torch.get_num_threads()
+    rows = [rasterize.measure_row(dense_street(1000), 64, repeats) for repeats in ((1, 2), (0, 0))]
+    assert torch.get_num_threads() == threads
+    result = rasterize.summary(rows, {"numpy": 50.0, "torch": 40.0, "lanes": 45.0, "peak": 50.0})
+    first, alone = result["rows"]
+    assert result["of"] == {"load": "street", "width": 64, "height": 36, "gaussians": 1000, "in_view": first["in_view"]}
+    assert first["pairs"]["ellipse_pixels"] >= first["pairs"]["blends"] > 1000
+    assert result["speedup_vs_torch"] == first["raster"]["ratio"]["median"] > 0
+    assert result["speedup_vs_torch_end_to_end"] == first["end_to_end"]["ratio"]["median"] > 0
+    assert result["end_to_end_s"] == first["end_to_end"]["ours_s"]["median"] > 0
+    assert alone["raster"]["ratio"] is alone["end_to_end"]["peer_s"] is None
+    for short, name in (("fwd", "forward"), ("bwd", "backward")):
+        seconds = first["one_core"][f"{name}_cpu_s"]["median"]
+        assert result[f"{short}_mblend_per_core"] == pytest.approx(first["pairs"]["blends"] / seconds / 1e6)
+        flops = first["pairs"]["blends"] * result["flops_per_blend"][name] / first["pairs"]["block_lane_share"]
+        assert result[f"{short}_ratio_to_floor"] == pytest.approx(seconds / (flops / 50e9))
+
+
+@pytest.mark.slow
+def test_all_figures_of_the_rasteriser_are_there(tiny_logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rasterize.main(["--root", str(tiny_logs), "--log", "tiny0", "--frame", "6", "--quick", "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    points = sum(len(PandaSetLog(tiny_logs / "tiny0").sweep(frame).points) for frame in (5, 6))
+    assert result["of"]["gaussians"] == points
+    assert (result["of"]["width"], result["log"], result["quick"]) == (480, "tiny0", True)
+    assert result["memory"]["images_mb"] < result["memory"]["extra_mb"] < 3000
+    assert result["compile"]["cold_cpu_s"] > 2 * result["compile"]["warm_cpu_s"]
+    assert 1 < result["peak_gflops_per_core"]["peak"] < 1000
+
+
+def test_without_a_log_the_scene_is_a_street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANDASET_ROOT", str(tmp_path))
+    said = Console(record=True, quiet=False, width=200)
+    args = argparse.Namespace(root=None, log="002", quick=True, count=300, frame=20)
+    name, scenes = rasterize.scenes(args, said)
+    assert name == "made street"
+    assert scenes["A"].load == "street"
+    assert "a made street instead" in said.export_text()
+    with pytest.raises(SystemExit, match="no PandaSet log 002"):
+        rasterize.scenes(argparse.Namespace(**{**vars(args), "root": tmp_path}), said)
 
 
 def test_a_difference_between_two_stores_is_found_and_named(tiny_logs: Path, tmp_path: Path) -> None:
