@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from flux4d.camera_motion import camera_twists
+from flux4d.shutter import Shutter
 from store_schema.clip import View
 
 
@@ -16,25 +18,55 @@ from store_schema.clip import View
 class Cameras:
     """C cameras of one image size. OpenCV axes (x right, y down, z forward), pixel centres at +0.5."""
 
-    viewmats: Tensor  # [C, 4, 4] ego0 to camera (world2cam in gsplat's words), float32
+    viewmats: Tensor  # [C, 4, 4] ego0 to camera (world2cam in gsplat's words), float32, at `times`
     Ks: Tensor  # [C, 3, 3] pixels of the rendered size
     width: int
     height: int
     times: Tensor  # [C] s since the clip's first sweep stamp
+    twists: Tensor | None = None  # [C, 6] own motion in own axes, m/s and rad/s (`camera_twists`); None is not known
+    shutter: Shutter | None = None  # when the rows of all C are exposed; None: all rows at `times`
+
+    def __post_init__(self) -> None:
+        if self.twists is not None and self.twists.shape != (len(self.viewmats), 6):
+            raise ValueError(f"twists must have shape {(len(self.viewmats), 6)}, got {tuple(self.twists.shape)}")
+        if self.shutter is not None and not self.shutter.instant and self.twists is None:
+            raise ValueError(
+                "a shutter needs the cameras' motion (twists): make them with Cameras.from_views(..., path=clip.views)"
+            )
 
     def __len__(self) -> int:
         return len(self.viewmats)
 
     def to(self, device: torch.device | str) -> Cameras:
         """The same cameras on another device."""
-        return Cameras(self.viewmats.to(device), self.Ks.to(device), self.width, self.height, self.times.to(device))
+        return replace(
+            self,
+            viewmats=self.viewmats.to(device),
+            Ks=self.Ks.to(device),
+            times=self.times.to(device),
+            twists=None if self.twists is None else self.twists.to(device),
+        )
 
     @classmethod
-    def from_views(cls, views: Sequence[View], width: int | None = None) -> Cameras:
+    def from_views(
+        cls,
+        views: Sequence[View],
+        width: int | None = None,
+        *,
+        path: Sequence[View] | None = None,
+        shutter: Shutter | None = None,
+    ) -> Cameras:
         """Cameras of stored views, scaled to `width` pixels (height keeps the aspect); None keeps the stored size.
 
+        Args:
+            views: One camera each.
+            width: Pixels.
+            path: Views that tell how the cameras move, usually all of the clip; None leaves that open.
+            shutter: When rows are exposed; one that is not instant needs `path`.
+
         Raises:
-            ValueError: no view, or views of different sizes.
+            ValueError: no view, views of different sizes, a shutter without `path`, or a path that does not tell a
+                camera's motion (`flux4d.camera_motion.camera_twists`).
         """
         sizes = {(view.width, view.height) for view in views}
         if len(sizes) != 1:
@@ -49,4 +81,6 @@ class Cameras:
             width=width,
             height=height,
             times=torch.tensor([view.time for view in views], dtype=torch.float32),
+            twists=None if path is None else torch.from_numpy(camera_twists(views, path)).float(),
+            shutter=shutter,
         )

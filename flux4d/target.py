@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import simplejpeg
@@ -10,23 +11,52 @@ import torch
 from torch import Tensor
 
 from flux4d.cameras import Cameras
+from flux4d.shutter import Shutter
 from store_schema.clip import View
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """One view to render and what it should look like."""
+    """One view to render and what it should look like.
+
+    The image was exposed as the camera's shutter says. The depth was not: it is that of LiDAR returns, each where it
+    was at its own time, projected with the pose of `view.time` all at once. It is therefore to be compared with a
+    rendering without a shutter, `global_cameras`.
+    """
 
     view: View
-    cameras: Cameras  # one camera
+    cameras: Cameras  # one camera, with the shutter the image was taken with
     rgb: Tensor  # [H, W, 3] in [0, 1]
     depth_pixel: Tensor  # [D] int64 row * width + column at the rendered size
     depth: Tensor  # [D] m
 
+    @property
+    def global_cameras(self) -> Cameras:
+        """The camera with all rows exposed at `view.time`: what the depth is to be compared with."""
+        return replace(self.cameras, shutter=None)
 
-def make_target(view: View, width: int | None, device: torch.device) -> Target:
-    """Decode a view and bring image and depth to `width` pixels (box filter; nearest return per pixel)."""
-    cameras = Cameras.from_views([view], width).to(device)
+
+def make_target(
+    view: View,
+    width: int | None,
+    device: torch.device,
+    *,
+    path: Sequence[View] | None = None,
+    shutter: Shutter | None = None,
+) -> Target:
+    """Decode a view and bring image and depth to `width` pixels (box filter; nearest return per pixel).
+
+    Args:
+        view: The view.
+        width: Pixels; None keeps the stored size.
+        device: Where the target is wanted.
+        path: The clip's views, to know how the camera moves.
+        shutter: When the image's rows were exposed; one that is not instant needs `path`.
+
+    Raises:
+        ValueError: as `flux4d.cameras.Cameras.from_views`, or the JPEG is broken.
+    """
+    cameras = Cameras.from_views([view], width, path=path, shutter=shutter).to(device)
     image = torch.from_numpy(simplejpeg.decode_jpeg(view.jpeg, colorspace="RGB")).to(device)
     rgb = image.permute(2, 0, 1)[None].float() / 255.0
     if (cameras.height, cameras.width) != tuple(rgb.shape[2:]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -62,6 +64,39 @@ def test_two_terms_by_hand():
     # 2 (1.5 - .5) + 4 (2.25 - .25) / 2 = 6; -1 (2.25 - .25) / 2 = -1
     torch.testing.assert_close(move(scene, 1.5), torch.tensor([[7.0, 2.0, 2.0]]))
     torch.testing.assert_close(velocity_at(scene, 1.5), torch.tensor([[8.0, 0.0, -1.5]]))
+
+
+def test_three_terms_by_hand():
+    scene = make(3, count=1)
+    velocities = torch.tensor([[[1.0, 0.0, -2.0], [0.0, 4.0, 0.0], [3.0, -6.0, 0.0]]], dtype=torch.float64)
+    values = {"means": torch.zeros_like(scene.means), "times": torch.ones_like(scene.times), "velocities": velocities}
+    scene = replace(scene, **values, is_sky=torch.tensor([False]))
+    # v0 (2 - 1) + v1 (4 - 1) / 2 + v2 (8 - 1) / 3
+    torch.testing.assert_close(move(scene, 2.0), torch.tensor([[1 + 7.0, 6 - 14.0, -2.0]], dtype=torch.float64))
+    # v0 + 2 v1 + 4 v2
+    torch.testing.assert_close(velocity_at(scene, 2.0), torch.tensor([[13.0, -16.0, -2.0]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3])
+def test_gradients_of_motion_and_velocity(terms):
+    scene = make(terms, count=6)
+    leaves = [value.clone().requires_grad_() for value in (scene.means, scene.times, scene.velocities)]
+    time = torch.linspace(-0.2, 1.5, 6, dtype=torch.float64).requires_grad_()
+
+    def moved(means, times, velocities, time):
+        at = replace(scene, means=means, times=times, velocities=velocities)
+        return move(at, time), velocity_at(at, time)
+
+    assert torch.autograd.gradcheck(moved, (*leaves, time))
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3])
+def test_a_time_for_each_gaussian(terms):
+    scene = make(terms)
+    times = torch.linspace(-0.2, 1.5, 20, dtype=torch.float64)
+    for row, time in enumerate(times.tolist()):
+        torch.testing.assert_close(move(scene, times)[row], move(scene, time)[row])
+        torch.testing.assert_close(velocity_at(scene, times)[row], velocity_at(scene, time)[row])
 
 
 def test_sky_never_moves():
