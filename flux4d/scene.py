@@ -18,8 +18,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from flux4d.gaussians import Gaussians
-from flux4d.sky import SkyConfig, background, inside, project
-from store_schema.clip import Clip, LiftedPoints
+from flux4d.scene_points import clear_of_cameras, seen_by_views, spacing
+from flux4d.sky import SkyConfig, background
+from store_schema.clip import Clip
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ class SceneConfig:
     """Keep the LiDAR points that some view of the clip sees, at any of the views' poses; the others never show."""
     crop_margin: float = 0.15
     """Widen each image by this share of its sides when cropping: a moving point may enter, a splat has a size."""
+    camera_clearance: float = 1.5
+    """Leave out LiDAR points nearer than this to a camera of the clip at any of its poses, m: returns of the ego
+    vehicle itself, which fill an image when they drift before the lens. 0 keeps them."""
     max_gaussians: int | None = None
     """Keep at most this many LiDAR Gaussians, a random subset drawn from (seed, clip id); None keeps all.
 
@@ -49,6 +53,12 @@ class SceneConfig:
     The paper says 1, of one sweep's neighbours; the input sweeps overlap, and on the real slice 0.35 gives the
     unrefined scene 22.2 dB where 1 gives 14.8 (front camera, 640 pixels wide).
     """
+    max_spread: float | None = 1.0
+    """Neighbour distances above this many times what is usual at a point's distance (the clip's median of distance to
+    neighbours over distance to the car) are cut to it; None keeps them.
+
+    A lone return has no neighbours to close a surface with: uncut, it hangs before the scene as a ball of up to 1 m.
+    """
     min_scale: float = 1e-3
     """Smallest standard deviation, m."""
     max_scale: float = 1.0
@@ -59,6 +69,10 @@ class SceneConfig:
     """The background."""
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.camera_clearance <= 5.0:
+            raise ValueError(f"camera_clearance={self.camera_clearance}: use 0 to 5 m, for instance 1.5")
+        if self.max_spread is not None and not self.max_spread > 0.0:
+            raise ValueError(f"max_spread={self.max_spread}: use a positive number, for instance 1.0, or None")
         if self.max_gaussians is not None and self.max_gaussians < 1:
             raise ValueError(f"max_gaussians={self.max_gaussians}: use a positive number, or None for no limit")
         if not 0.0 <= self.crop_margin <= 2.0:
@@ -75,16 +89,21 @@ class SceneConfig:
                 f"{self.max_scale} and {self.scale_factor}: use 0.001, 1.0 and 1.0"
             )
         if self.motion_order < 0:
-            raise ValueError(f"motion_order={self.motion_order}: use 0 (constant velocity) or 1")
+            raise ValueError(f"motion_order={self.motion_order}: use 0 (constant velocity), 1 or 2")
 
 
 @dataclass(frozen=True, slots=True)
 class LiftCounts:
-    """What happened to the LiDAR points of a clip. points = cropped + dropped_uncoloured + capped + kept."""
+    """What happened to the LiDAR points of a clip.
+
+    points = cropped + too_near + dropped_uncoloured + capped + kept.
+    """
 
     points: int
     cropped: int
     """Seen by no view."""
+    too_near: int
+    """On the ego vehicle."""
     dropped_uncoloured: int
     """Without a colour, left out on request."""
     recoloured: int
@@ -93,16 +112,6 @@ class LiftCounts:
     """Left out by max_gaussians."""
     kept: int
     sky: int
-
-
-def seen_by_views(clip: Clip, margin: float) -> NDArray[np.bool_]:
-    """LiDAR points inside some view's image widened by `margin`, at any view's pose, or `in_view` themselves. [N]"""
-    points = clip.points
-    seen = points.in_view.copy()
-    for view in clip.views:
-        rest = np.flatnonzero(~seen)
-        seen[rest] = inside(*project(points.means[rest], view), view, margin)
-    return seen
 
 
 def _subset(rows: NDArray[np.int64], clip_id: str, config: SceneConfig) -> NDArray[np.int64]:
@@ -129,11 +138,9 @@ def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArra
     return rgb
 
 
-def _gaussians(
-    points: LiftedPoints, rows: NDArray[np.int64], rgb: Tensor, growth: float, config: SceneConfig
-) -> Gaussians:
-    count = len(rows)
-    scales = torch.from_numpy(points.scales[rows]) * (config.scale_factor * growth)
+def _gaussians(clip: Clip, rows: NDArray[np.int64], rgb: Tensor, growth: float, config: SceneConfig) -> Gaussians:
+    points, count = clip.points, len(rows)
+    scales = torch.from_numpy(spacing(clip, config.max_spread)[rows]) * (config.scale_factor * growth)
     quats = torch.zeros(count, 4)
     quats[:, 0] = 1.0  # isotropic: the paper's random quaternions would give the same Gaussians
     return Gaussians(
@@ -160,12 +167,15 @@ def lift_clip_with_counts(
     points, clip_id = clip.points, clip.record.clip_id
     keep = seen_by_views(clip, config.crop_margin) if config.crop_to_views else np.ones(len(points), bool)
     cropped = len(points) - int(keep.sum())
+    clear = clear_of_cameras(clip, config.camera_clearance)
+    too_near = int((keep & ~clear).sum())
+    keep &= clear
     if config.uncoloured == "drop":
         keep &= points.camera >= 0
     candidates = np.flatnonzero(keep)
     rows = _subset(candidates, clip_id, config)
     growth = (len(candidates) / len(rows)) ** 0.5 if len(rows) else 1.0
-    lifted = _gaussians(points, rows, torch.from_numpy(_colours(clip, rows, config)), growth, config)
+    lifted = _gaussians(clip, rows, torch.from_numpy(_colours(clip, rows, config)), growth, config)
     sky = background(clip, config.sky, config.motion_order)
     scene = lifted if sky is None else lifted.concat(sky)
     if len(scene) == 0:
@@ -176,7 +186,8 @@ def lift_clip_with_counts(
     counts = LiftCounts(
         points=len(points),
         cropped=cropped,
-        dropped_uncoloured=len(points) - cropped - len(candidates),
+        too_near=too_near,
+        dropped_uncoloured=len(points) - cropped - too_near - len(candidates),
         recoloured=int((points.camera[rows] < 0).sum()),
         capped=len(candidates) - len(rows),
         kept=len(rows),

@@ -34,7 +34,8 @@ def equal(a: Gaussians, b: Gaussians) -> bool:
 
 def test_every_point_becomes_its_gaussian() -> None:
     clip = make_clip()
-    scene = lift_clip(clip, SceneConfig(crop_to_views=False, sky=NO_SKY, scale_factor=1.0, motion_order=1))
+    config = SceneConfig(crop_to_views=False, sky=NO_SKY, scale_factor=1.0, max_spread=None, motion_order=1)
+    scene = lift_clip(clip, config)
     points = clip.points
     assert len(scene) == len(points)
     np.testing.assert_array_equal(scene.means, points.means)
@@ -51,11 +52,40 @@ def test_every_point_becomes_its_gaussian() -> None:
 def test_scales_are_clamped() -> None:
     clip = make_clip()
     scales = np.linspace(0, 51, len(clip.points)).astype(np.float32)
-    scene = lift_clip(
-        with_points(clip, scales=scales), SceneConfig(scale_factor=1.0, crop_to_views=False, sky=NO_SKY, min_scale=0.01)
-    )
+    config = SceneConfig(scale_factor=1.0, crop_to_views=False, sky=NO_SKY, min_scale=0.01, max_spread=None)
+    scene = lift_clip(with_points(clip, scales=scales), config)
     assert float(scene.scales.min()) == pytest.approx(0.01)
     assert float(scene.scales.max()) == 1.0
+
+
+def test_a_lone_return_is_no_larger_than_usual_at_its_distance() -> None:
+    clip = make_clip()
+    ratio = np.full(len(clip.points), 0.01)
+    ratio[::10], ratio[1::10] = 0.5, 0.002  # lone ones; closer together than usual
+    car = clip.ego2ego0[clip.points.frame, :3, 3]
+    away = np.linalg.norm(clip.points.means - car, axis=1)
+    clip = with_points(clip, scales=(ratio * away).astype(np.float32))
+    config = SceneConfig(scale_factor=1.0, crop_to_views=False, sky=NO_SKY, max_scale=1e3, max_spread=2.0)
+    np.testing.assert_allclose(lift_clip(clip, config).scales[:, 0].numpy() / away, np.minimum(ratio, 0.02), rtol=1e-5)
+    uncut = lift_clip(clip, replace(config, max_spread=None))
+    np.testing.assert_allclose(uncut.scales[:, 0].numpy() / away, ratio, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"max_spread=0\.0"):
+        SceneConfig(max_spread=0.0)
+
+
+def test_returns_of_the_own_car_are_left_out() -> None:
+    clip = make_clip()
+    means = clip.points.means.copy()
+    last = clip.views[-1].cam2ego0[:3, 3]
+    means[:5], means[5] = last + np.array([0, 1.4, 0]), last + np.array([0, 1.6, 0])
+    clip = with_points(clip, means=means.astype(np.float32))
+    scene, counts = lift_clip_with_counts(clip, SceneConfig(sky=NO_SKY, crop_to_views=False))
+    assert scene.source.tolist() == list(range(5, len(means)))
+    assert (counts.too_near, counts.kept) == (5, len(means) - 5)
+    everything = lift_clip(clip, SceneConfig(sky=NO_SKY, crop_to_views=False, camera_clearance=0.0))
+    assert len(everything) == len(means)
+    with pytest.raises(ValueError, match="camera_clearance=-1"):
+        SceneConfig(camera_clearance=-1.0)
 
 
 def test_crop_drops_only_what_no_view_sees() -> None:
@@ -74,7 +104,7 @@ def test_crop_drops_only_what_no_view_sees() -> None:
 
 def test_subset_is_reported_and_depends_on_seed_and_clip_only(caplog: pytest.LogCaptureFixture) -> None:
     clip = make_clip()
-    config = SceneConfig(max_gaussians=200, sky=NO_SKY, scale_factor=1.0)
+    config = SceneConfig(max_gaussians=200, sky=NO_SKY, scale_factor=1.0, max_spread=None)
     with caplog.at_level(logging.WARNING, logger="flux4d.scene"):
         scene, counts = lift_clip_with_counts(clip, config)
     assert "max_gaussians keeps 200" in caplog.text
