@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 
+from evaluation.camera_model import IDEAL, CameraModel
 from evaluation.flow_metrics import FlowAccumulator
 from evaluation.flow_prediction import accumulate_flow, predicted_flow
 from evaluation.image_metrics import score_view
@@ -27,9 +28,12 @@ from evaluation.results import (
     summarise_images,
 )
 from evaluation.truth import Truth, truth_of
+from flux4d.exposure import Exposure
+from flux4d.exposure_fit import compare_inputs, fit_exposure
 from flux4d.gaussians import Gaussians
 from flux4d.rasterize import Backend
-from flux4d.render import Rendering, render
+from flux4d.recorded import render_recorded
+from flux4d.render import Rendering
 from store_schema.clip import Clip, View
 
 
@@ -52,7 +56,7 @@ class Observer(Protocol):
         """A clip was reconstructed."""
 
     def frame(self, clip: Clip, method: Method, view: View, rendering: Rendering, truth: Truth) -> None:
-        """A target view was rendered; `rendering` holds one camera."""
+        """A target view was rendered; `rendering` holds one camera, as it is scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ def evaluate(
     lpips: Lpips | Unavailable = NOT_LOADED,
     points: PointSet = P0,
     backend: Backend = "auto",
+    camera_model: CameraModel = IDEAL,
     seen_clips: Collection[str] = (),
     dataset_options: str = "",
     progress: Callable[[str], None] | None = None,
@@ -86,6 +91,7 @@ def evaluate(
         lpips: Network of LPIPS, or why there is none.
         points: Points that scene flow is scored on, and their truth.
         backend: Rasteriser, as in `flux4d.render.render`.
+        camera_model: Shutter and exposures that renderings are scored with.
         seen_clips: Ids of the clips the training used; a clip that shares a frame with one counts as seen.
         dataset_options: What of the dataset is not the protocol's, in words (`evaluation.dataset_options`).
         progress: Called with one line after each clip and method.
@@ -96,7 +102,8 @@ def evaluate(
 
     Raises:
         ValueError: there is no clip or no method, two methods share a name, a clip comes twice or has no view to
-            render, the views of the clips differ in size, or a store lacks the truth that `points` asks for.
+            render, the views of the clips differ in size, a store lacks the truth that `points` asks for, or a clip
+            has too few views for the camera model: a shutter needs two of a camera, an exposure an input view.
     """
     names = [method.name for method in methods]
     if not names or len(set(names)) < len(names):
@@ -107,13 +114,13 @@ def evaluate(
     size: tuple[int, int] | None = None
     for clip in clips:
         views = _views_to_score(clip, floors)
-        truths = [truth_of(view, width) for view in views]
+        truths = _truths(clip, views, width, camera_model)
         sizes = {(truth.camera.width, truth.camera.height) for truth in truths} | ({size} if size else set())
         if len(sizes) > 1:
             raise ValueError(
                 f"clip {clip.record.clip_id}: views of one evaluation must share one size, got {sorted(sizes)}"
             )
-        protocol, size = protocol or protocol_in_words(clip.record, points), sizes.pop()
+        protocol, size = protocol or protocol_in_words(clip.record, points, camera_model), sizes.pop()
         fitted = fitting(lpips, *size)
         network = None if isinstance(fitted, Unavailable) else fitted
         true_flow = flow_truth(clip, points)
@@ -125,7 +132,7 @@ def evaluate(
             lpips_used = fitted.description
         notes += _notes(clip, floors[-1])
         for method in methods:
-            result = _score_clip(clip, method, truths, views, network, true_flow, backend, seen, observer)
+            result = _score_clip(clip, method, truths, views, network, true_flow, backend, camera_model, seen, observer)
             scored.append(result)
             if progress is not None:
                 progress(_progress_line(result.row))
@@ -146,6 +153,7 @@ def evaluate(
         lpips=lpips_used,
         dataset_options=dataset_options,
         clip_floors=tuple(floor.clip for floor in floors),
+        camera_model=camera_model,
     )
 
 
@@ -159,6 +167,13 @@ def _views_to_score(clip: Clip, done: Sequence[MeasuredFloor]) -> Sequence[View]
     return views
 
 
+def _truths(clip: Clip, views: Sequence[View], width: int | None, camera_model: CameraModel) -> list[Truth]:
+    try:
+        return [truth_of(view, width, path=clip.views, shutter=camera_model.shutter) for view in views]
+    except ValueError as error:
+        raise ValueError(f"clip {clip.record.clip_id}: {error}") from error
+
+
 @torch.no_grad()
 def _score_clip(
     clip: Clip,
@@ -168,11 +183,13 @@ def _score_clip(
     lpips: Lpips | None,
     true_flow: FlowTruth,
     backend: Backend,
+    camera_model: CameraModel,
     seen: bool,
     observer: Observer | None,
 ) -> _Scored:
     start = _now()
     gaussians = method.reconstruct(clip)
+    exposure = _fitted_exposure(gaussians, clip, truths[0].camera.width, backend, camera_model)
     reconstruct_seconds = _now() - start
     if observer is not None:
         observer.scene(clip, method, gaussians)
@@ -182,7 +199,9 @@ def _score_clip(
         # One view at a time: a full-size view of a large scene fills a small GPU already.
         camera = truth.camera.to(gaussians.means.device)
         start = _now()
-        rendering = render(gaussians, camera, with_velocity=velocity, backend=backend)
+        rendering = render_recorded(gaussians, camera, with_velocity=velocity, backend=backend)
+        if exposure is not None:
+            rendering = exposure.expose(rendering, [view])
         render_seconds += _now() - start
         scores = score_view(rendering.rgb[0], rendering.depth[0, ..., 0], truth, lpips)
         frames.append(FrameRow(method.name, clip.record.clip_id, view.frame, view.camera, view.role, view.time, scores))
@@ -205,6 +224,19 @@ def _score_clip(
         render_seconds=render_seconds / len(views),
     )
     return _Scored(row, tuple(frames), flow)
+
+
+def _fitted_exposure(
+    gaussians: Gaussians, clip: Clip, width: int, backend: Backend, camera_model: CameraModel
+) -> Exposure | None:
+    """Fitted to input views alone: `compare_inputs` opens no other."""
+    if camera_model.exposure is None:
+        return None
+    try:
+        seen = compare_inputs(gaussians, clip, width, backend, camera_model.shutter)
+        return fit_exposure(seen, camera_model.exposure)
+    except ValueError as error:
+        raise ValueError(f"clip {clip.record.clip_id}: {error}") from error
 
 
 def _summaries(scored: Sequence[_Scored], names: Sequence[str]) -> Iterable[Summary]:

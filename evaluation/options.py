@@ -12,6 +12,16 @@ from evaluation.point_set import P0, PointSet
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShutterOptions:
+    """A shutter, as far as it is not the run's (`flux4d.shutter.Shutter`)."""
+
+    readout: float | None = None
+    """s from the first row to the last; negative: the last row comes first. None is the run's."""
+    offset: float | None = None
+    """s from the view's time to the middle of the exposures; negative is earlier. None is the run's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Evaluate lifted, static and moving Gaussians of a trained network on a dataset version."""
 
@@ -20,7 +30,7 @@ class Run:
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""
     run: Path | None = None
-    """Run folder of flux4d-train: its weights, scene settings and the clips it has seen."""
+    """Run folder of flux4d-train: its weights, scene settings, shutter and the clips it has seen."""
     weights: Path | None = None
     """Weights file, when there is no run folder; then no clip counts as seen."""
     out: Path
@@ -31,6 +41,15 @@ class Run:
     """Split whose evaluation clips are scored."""
     points: Annotated[PointSet, tyro.conf.arg(name="")] = P0
     """Points that scene flow is scored on."""
+    shutter: ShutterOptions = ShutterOptions()
+    """When image rows are exposed: row r of H at the view's time + offset + ((r + 0.5) / H - 0.5) readout. Colours are
+    scored on a rendering through this shutter, depth on one at the view's time, as LiDAR depth is stored. What is left
+    out is as the run was trained (its stream.shutter), and 0 with --weights or a run of before there were shutters;
+    --shutter.readout 0 --shutter.offset 0 scores any run without a shutter."""
+    exposure: Literal["none", "gain", "channels", "affine"] = "none"
+    """Correct rendered colours for each camera's exposure before they are scored and drawn: by one factor (gain), a
+    factor and an offset a channel (channels) or a 3x4 map (affine), fitted for each method to the input views of each
+    clip, never to a scored image. Not comparable with numbers without it."""
     lpips_weights: Path | None = None
     """Folder with the weights of LPIPS: alexnet-owt-7be5be79.pth and alex.pth, or vgg16-397923af.pth and vgg.pth. None
     searches torch.hub's folder, and LPIPS is n/a when they are not there. Nothing is downloaded."""
@@ -56,6 +75,43 @@ class Run:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lidar:
+    """Render the held-out LiDAR sweeps of evaluation clips and compare them with what was measured. Without a run or
+    weights only the lifted scene is scored. The store must still hold its frames folder."""
+
+    store: Path
+    """Store made by flux4d-build, with its frames folder."""
+    version: str | None = None
+    """Dataset version, a hash or its beginning; None is the newest."""
+    run: Path | None = None
+    """Run folder of flux4d-train: its weights, scene settings and the clips it has seen."""
+    weights: Path | None = None
+    """Weights file, when there is no run folder; then no clip counts as seen."""
+    out: Path
+    """Folder for lidar.json, lidar.md and lidar.html."""
+    clips: tuple[str, ...] = ()
+    """Only these clips (ids); nothing takes the evaluation clips of the split."""
+    split: Literal["test", "train", "all"] = "test"
+    """Split whose evaluation clips are scored."""
+    max_clips: int | None = None
+    """Stop after this many clips."""
+    every: int = 1
+    """Score every so many-th interpolation and future sweep of a clip."""
+    picture_clips: int = 2
+    """Clips of which lidar.html shows range images."""
+    device: str = "auto"
+    """Where the network works; auto takes CUDA when there is one. Range images are rendered on the CPU."""
+
+    def __post_init__(self) -> None:
+        if self.run is not None and self.weights is not None:
+            raise ValueError("name --run RUN_DIR or --weights FILE, not both")
+        for name, least in (("max_clips", 1), ("every", 1), ("picture_clips", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)

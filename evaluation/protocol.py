@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from typing import get_args
 
+from evaluation.camera_model import IDEAL, CameraModel
 from evaluation.point_set import P0, PointSet
 from store_schema.clip import ClipRecord, Setting
 
@@ -19,15 +20,18 @@ _CLIP_ID = re.compile(rf"(?P<log>.+)-(?P<setting>{'|'.join(get_args(Setting))})-
 _CLIP_FRAMES = {"train_interpolation": 11, "train_future": 16, "evaluation": 16}
 
 
-def protocol_in_words(record: ClipRecord, points: PointSet = P0) -> str:
-    """The protocol sentence of the report, with the frames of an actual clip and the points of scene flow."""
-    return PROTOCOL.format(
+def protocol_in_words(record: ClipRecord, points: PointSet = P0, camera_model: CameraModel = IDEAL) -> str:
+    """The protocol of the report, with the frames of an actual clip, the points of scene flow, and what is done to
+    renderings before they are scored.
+    """
+    words = PROTOCOL.format(
         input_count=len(record.input_frames),
         inputs=_listed(record.input_frames),
         interpolation=_listed(record.interpolation_frames),
         future=_listed(record.future_frames),
         points=points.in_words,
     )
+    return f"{words} {camera_model.in_words}".rstrip()
 
 
 def frames_of(clip_id: str) -> tuple[str, range]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evaluation.camera_model import IDEAL, CameraModel
 from evaluation.flow_metrics import FlowScores
 from evaluation.image_metrics import RegionScores, ViewScores
 from evaluation.json_file import load_json, save_json
@@ -75,8 +76,9 @@ class ClipRow:
     flow_without_next_sweep: int
     """Points of the last input frame left out because the clip ends there."""
     reconstruct_seconds: float
+    """With the fit of exposures, where there is one."""
     render_seconds: float
-    """Mean over the rendered views."""
+    """Mean over the rendered views; with a shutter, colours and depth are two renderings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Evaluation:
     clip_floors: tuple[ClipFloor, ...] = ()
     dataset_options: str = ""
     """What of the dataset's ground truth and camera times is not the protocol's, in words."""
+    camera_model: CameraModel = IDEAL
+    """Shutter and exposures that renderings were scored with."""
 
     def summary(self, method: str, group: Group = "all") -> Summary | None:
         """The summary of a method over a group; None when the group has no clip."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from evaluation.camera_model import CameraModel
 from evaluation.dataset_options import unusual_options
 from evaluation.evaluate import evaluate
 from evaluation.json_file import from_json, load_json, save_json
@@ -23,8 +24,10 @@ from evaluation.run_info import RunInfo, flat_record, machine_lines, read_curves
 from evaluation.table_text import markdown, rich_tables
 from evaluation.tables import all_tables
 from flux4d.device import resolve_device
+from flux4d.exposure_fit import ExposureConfig
 from flux4d.network import Flux4D
 from flux4d.scene import SceneConfig
+from flux4d.shutter import Shutter
 from flux4d.weights import load_network
 from store_schema.clip import Clip, ClipRecord
 from store_schema.dataset import Dataset, open_dataset
@@ -43,6 +46,8 @@ class Trained:
     weights: Path
     record: dict[str, object]
     config: str
+    shutter: Shutter
+    """What colours were learned through; instant where nothing says so."""
 
 
 def run_evaluation(command: Run) -> Path:
@@ -56,10 +61,15 @@ def run_evaluation(command: Run) -> Path:
     device = resolve_device(command.device)
     dataset = open_dataset(command.store, command.version)
     trained = load_trained(command, device)
+    cameras = camera_model(command, trained)
     seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ()))  # type: ignore[attr-defined]
     records = _records(command, dataset)
     if command.run is not None and trained.record.get("dataset_version") != dataset.version:
         console.print(f"note: the run was trained on dataset {trained.record.get('dataset_version')}", highlight=False)
+    if cameras.in_words:
+        console.print(f"note: {cameras.in_words}", highlight=False)
+    if command.run is not None and cameras.shutter != trained.shutter:
+        console.print(f"note: the run was trained with {trained.shutter}", highlight=False)
     lpips = load_lpips(command.lpips_net, command.lpips_weights, device)
     command.out.mkdir(parents=True, exist_ok=True)
     book = PictureBook(command.out / PICTURES, command.picture_clips)
@@ -70,6 +80,7 @@ def run_evaluation(command: Run) -> Path:
         lpips=lpips,
         points=command.points,
         backend=command.backend,
+        camera_model=cameras,
         seen_clips=seen,
         dataset_options=unusual_options(dataset.manifest.config.get("features", {})),
         progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
@@ -117,18 +128,37 @@ def load_trained(command: Run, device: torch.device) -> Trained:
         assert command.weights is not None
         network = load_network(command.weights, device)
         scene = SceneConfig(motion_order=network.config.motion_order)
-        return Trained(network, scene, command.weights, {}, "")
+        return Trained(network, scene, command.weights, {}, "", Shutter())
     record = read_record(command.run)
     weights, config = command.run / "weights.safetensors", command.run / "config.json"
     for path in (weights, config):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: the run has not reached its first checkpoint; let it go on")
     text = config.read_text()
+    settings = json.loads(text)
     try:
-        scene = from_json(SceneConfig, json.loads(text)["scene"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{config}: scene settings do not fit this version of the package ({error!r})") from error
-    return Trained(load_network(weights, device), scene, weights, record, text)
+        scene = from_json(SceneConfig, settings["scene"])
+        # Runs of before there were shutters have none.
+        shutter = from_json(Shutter, settings.get("stream", {}).get("shutter", {}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{config}: scene or shutter settings do not fit this version of the package ({error!r})"
+        ) from error
+    return Trained(load_network(weights, device), scene, weights, record, text, shutter)
+
+
+def camera_model(command: Run, trained: Trained) -> CameraModel:
+    """Shutter and exposures to score with: what the command says, and the run's shutter where it says nothing.
+
+    Raises:
+        ValueError: a time is not that of a shutter, or the kind of exposure is not known.
+    """
+    readout, offset = command.shutter.readout, command.shutter.offset
+    shutter = Shutter(
+        readout=trained.shutter.readout if readout is None else readout,
+        offset=trained.shutter.offset if offset is None else offset,
+    )
+    return CameraModel(shutter, None if command.exposure == "none" else ExposureConfig(kind=command.exposure))
 
 
 def _records(command: Run, dataset: Dataset) -> list[ClipRecord]:

@@ -204,9 +204,12 @@ def _floor_row(labels: tuple[str, ...], flow: FlowScores | None, columns: Sequen
 
 
 def _image_notes(evaluation: Evaluation, columns: Sequence[Column[T]]) -> tuple[str, ...]:
-    """The network of LPIPS, where its numbers stand, and what of the dataset is not the protocol's."""
+    """The network of LPIPS, where its numbers stand, what renderings went through, and what of the dataset is not the
+    protocol's.
+    """
     shown = evaluation.lpips and any(column.name == "LPIPS" for column in columns)
-    return ((evaluation.lpips,) if shown else ()) + _dataset_notes(evaluation)
+    words = evaluation.camera_model.in_words
+    return ((evaluation.lpips,) if shown else ()) + ((words,) if words else ()) + _dataset_notes(evaluation)
 
 
 def _dataset_notes(evaluation: Evaluation) -> tuple[str, ...]:

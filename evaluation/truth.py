@@ -7,6 +7,7 @@ count on both sides (torch's "area" mode).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from flux4d.cameras import Cameras
+from flux4d.shutter import Shutter
 from flux4d.target import make_target
 from store_schema.clip import View
 
@@ -29,19 +31,19 @@ class Truth:
     moving: NDArray[np.bool_] | None  # [H, W]; None when the log has no cuboids
 
 
-def truth_of(view: View, width: int | None = None) -> Truth:
+def truth_of(
+    view: View, width: int | None = None, *, path: Sequence[View] | None = None, shutter: Shutter | None = None
+) -> Truth:
     """Decode a view and scale it to `width` pixels (height keeps the aspect); None keeps the stored size.
 
     Depth is that of the returns the camera sees, the nearest one a pixel. A pixel of the scaled mask is moving when at
-    least half of its area is.
+    least half of its area is. The camera has the shutter; one that is not instant needs the clip's views as `path`.
 
     Raises:
-        ValueError: the JPEG is broken, or the mask has another size than the view.
+        ValueError: the JPEG is broken, the mask has another size than the view, or `path` does not tell how the camera
+            of a shutter moves (`flux4d.camera_motion.camera_twists`).
     """
-    try:
-        target = make_target(view, width, torch.device("cpu"))
-    except ValueError as error:
-        raise ValueError(f"frame {view.frame}, {view.camera}: cannot decode the view ({error})") from error
+    target = make_target(view, width, torch.device("cpu"), path=path, shutter=shutter)
     return Truth(
         camera=target.cameras,
         rgb=target.rgb.numpy(),

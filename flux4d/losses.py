@@ -132,7 +132,7 @@ def reconstruction_loss(
 
 
 def view_loss(rendering: Rendering, target: Target, gaussians: Gaussians, config: LossConfig) -> Losses:
-    """`reconstruction_loss` of a rendering of one camera against the view it was taken for."""
+    """`reconstruction_loss` of a rendering of one camera (`flux4d.recorded.render_recorded`) against its view."""
     return reconstruction_loss(
         rgb=rendering.rgb[0],
         depth=rendering.depth[0, ..., 0],

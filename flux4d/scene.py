@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from flux4d.camera_gains import camera_gains
 from flux4d.gaussians import Gaussians
 from flux4d.scene_points import clear_of_cameras, seen_by_views, spacing
 from flux4d.sky import SkyConfig, background
@@ -45,6 +46,9 @@ class SceneConfig:
     """Seed of that subset."""
     uncoloured: Literal["nearest", "grey", "drop"] = "nearest"
     """Points that no camera saw: take the nearest coloured point's colour, stay grey, or leave them out."""
+    level_cameras: bool = False
+    """Bring colours that other cameras of the rig gave to the exposure of the clip's own camera, by gains read from
+    the points that two cameras coloured (`flux4d.camera_gains`). Only for clips of a single camera."""
     initial_opacity: float = 0.5
     """Opacity of a LiDAR Gaussian before refinement (paper: 0.5)."""
     scale_factor: float = 0.35
@@ -127,15 +131,28 @@ def _subset(rows: NDArray[np.int64], clip_id: str, config: SceneConfig) -> NDArr
 def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArray[np.float32]:
     """Colours in [0, 1] of the rows. [K, 3]"""
     points = clip.points
-    rgb = points.rgb[rows].astype(np.float32) / np.float32(255.0)
+    source = rows.copy()  # the point whose colour each row takes
     blank = points.camera[rows] < 0
     if config.uncoloured == "nearest" and blank.any():
         coloured = np.flatnonzero(points.camera >= 0)
         if not len(coloured):
             raise ValueError(f"clip {clip.record.clip_id}: no LiDAR point has a colour, use uncoloured='grey'")
-        nearest = coloured[cKDTree(points.means[coloured]).query(points.means[rows[blank]])[1]]
-        rgb[blank] = points.rgb[nearest].astype(np.float32) / np.float32(255.0)
-    return rgb
+        source[blank] = coloured[cKDTree(points.means[coloured]).query(points.means[rows[blank]])[1]]
+    rgb = points.rgb[source].astype(np.float32) / np.float32(255.0)
+    return _levelled(clip, rgb, points.camera[source]) if config.level_cameras else rgb
+
+
+def _levelled(clip: Clip, rgb: NDArray[np.float32], camera: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Colours [K, 3] given by cameras [K] as the clip's own camera would have recorded them; those of none stay."""
+    if len(clip.view_cameras) != 1:
+        raise ValueError(
+            f"clip {clip.record.clip_id} has views of {len(clip.view_cameras)} cameras: level_cameras brings colours "
+            "to the exposure of one, leave it off"
+        )
+    gains = camera_gains(clip.points, len(clip.rig_cameras))
+    factors = np.concatenate([gains[clip.rig_cameras.index(clip.view_cameras[0])] / gains, np.ones((1, 3))])
+    levelled: NDArray[np.float32] = np.clip(rgb * factors[camera], 0.0, 1.0).astype(np.float32)  # camera -1: the last
+    return levelled
 
 
 def _gaussians(clip: Clip, rows: NDArray[np.int64], rgb: Tensor, growth: float, config: SceneConfig) -> Gaussians:

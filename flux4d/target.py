@@ -33,7 +33,14 @@ class Target:
     @property
     def global_cameras(self) -> Cameras:
         """The camera with all rows exposed at `view.time`: what the depth is to be compared with."""
-        return replace(self.cameras, shutter=None)
+        return all_rows_at_once(self.cameras)
+
+
+def all_rows_at_once(cameras: Cameras) -> Cameras:
+    """The cameras with all rows exposed at their times; the very same ones when they have no shutter."""
+    if cameras.shutter is None or cameras.shutter.instant:
+        return cameras
+    return replace(cameras, shutter=None)
 
 
 def make_target(
@@ -50,14 +57,21 @@ def make_target(
         view: The view.
         width: Pixels; None keeps the stored size.
         device: Where the target is wanted.
-        path: The clip's views, to know how the camera moves.
+        path: The clip's views, to know how the camera moves. Not looked at unless a shutter asks for it, so that a
+            clip with a single view has targets too.
         shutter: When the image's rows were exposed; one that is not instant needs `path`.
 
     Raises:
         ValueError: as `flux4d.cameras.Cameras.from_views`, or the JPEG is broken.
     """
+    if shutter is None or shutter.instant:
+        path = None
     cameras = Cameras.from_views([view], width, path=path, shutter=shutter).to(device)
-    image = torch.from_numpy(simplejpeg.decode_jpeg(view.jpeg, colorspace="RGB")).to(device)
+    try:
+        pixels = simplejpeg.decode_jpeg(view.jpeg, colorspace="RGB")
+    except ValueError as error:
+        raise ValueError(f"frame {view.frame}, {view.camera}: cannot decode the view ({error})") from error
+    image = torch.from_numpy(pixels).to(device)
     rgb = image.permute(2, 0, 1)[None].float() / 255.0
     if (cameras.height, cameras.width) != tuple(rgb.shape[2:]):
         rgb = torch.nn.functional.interpolate(rgb, size=(cameras.height, cameras.width), mode="area")

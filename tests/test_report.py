@@ -3,6 +3,7 @@ import html
 import html.parser
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ from PIL import Image
 
 from evaluation.__main__ import main
 from evaluation.birds_eye import Window, birds_eye, window_around
+from evaluation.camera_model import IDEAL, CameraModel
 from evaluation.charts import line_chart
 from evaluation.colours import depth_colours, velocity_colours, velocity_wheel
 from evaluation.columns import FLOW_COLUMNS
@@ -26,8 +28,10 @@ from evaluation.results import Evaluation
 from evaluation.run_info import Curve, RunInfo, read_curves, read_record
 from evaluation.session import load_trained
 from evaluation.tables import detail_tables
+from flux4d.exposure_fit import ExposureConfig
 from flux4d.network import Flux4D, NetworkConfig
 from flux4d.scene import SceneConfig, lift_clip
+from flux4d.shutter import Shutter
 from flux4d.sky import SkyConfig
 from flux4d.weights import save_weights
 from store_schema.dataset import open_dataset
@@ -311,6 +315,48 @@ def test_command_takes_another_point_set_and_prints_it(trained, capsys):
     assert words in html.unescape((out / "report.html").read_text())
 
 
+def with_shutter(trained, folder, shutter):
+    """The run's folder again, trained with a shutter."""
+    shutil.copytree(trained / "run", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "stream": {"width": None, "shutter": shutter}}))
+    return folder
+
+
+def test_command_scores_with_the_shutter_of_the_run_and_the_exposure_it_is_given(trained, tmp_path, capsys):
+    run = with_shutter(trained, tmp_path / "run", asdict(Shutter(0.03, -0.012)))
+    arguments = ["run", "--store", trained / "store", "--run", run, "--width", "48", "--device", "cpu", "--out"]
+    main([*map(str, arguments), str(tmp_path / "run_s"), "--exposure", "affine"])
+    out, err = (" ".join(text.split()) for text in capsys.readouterr())
+    evaluation = Evaluation.load(tmp_path / "run_s" / "evaluation.json")
+    assert evaluation.camera_model == CameraModel(Shutter(0.03, -0.012), ExposureConfig(kind="affine"))
+    for words in (
+        "rows exposed over 30 ms, first row first, the middle 12 ms before the view's time",
+        "corrected by a 3x4 map for each camera, fitted to the input views of the clip, never to a scored image",
+    ):
+        assert words in out
+        assert words in err
+        assert words in evaluation.protocol
+        assert words in (tmp_path / "run_s" / "table.md").read_text()
+        assert words in html.unescape((tmp_path / "run_s" / "report.html").read_text())
+    main([*map(str, arguments), str(tmp_path / "none"), "--shutter.readout", "0", "--shutter.offset", "0"])
+    assert "trained with Shutter(readout=0.03, offset=-0.012)" in " ".join(capsys.readouterr().err.split())
+    assert Evaluation.load(tmp_path / "none" / "evaluation.json").camera_model == IDEAL
+
+
+def test_a_run_of_before_there_were_shutters_is_scored_without_one(trained):
+    command = Run(store=trained / "store", run=trained / "run", out=trained / "x")
+    assert "stream" not in json.loads((trained / "run" / "config.json").read_text())
+    assert load_trained(command, "cpu").shutter == Shutter()
+
+
+@pytest.mark.parametrize("shutter", [{"speed": 1.0}, {"readout": 30.0}])
+def test_a_shutter_in_the_run_that_is_none_is_refused(trained, tmp_path, shutter):
+    run = with_shutter(trained, tmp_path / "run", shutter)
+    with pytest.raises(ValueError, match=r"config.json: scene or shutter settings do not fit.*(speed|readout=30)"):
+        load_trained(Run(store=trained / "store", run=run, out=tmp_path), "cpu")
+
+
 def test_a_clip_named_twice_is_scored_once(trained):
     out, clip_id = trained / "once", "toy-evaluation-s000"
     arguments = ["run", "--store", trained / "store", "--run", trained / "run", "--out", out, "--width", "48"]
@@ -337,6 +383,7 @@ def test_bare_weights_claim_nothing_about_training(trained):
         (["--run", "/nowhere"], "not a run folder"),
         (["--within-m", "-5"], "within_m must be a positive number of metres, got -5"),
         (["--within-m", "inf"], "within_m must be a positive number of metres, got inf"),
+        (["--shutter.readout", "30"], "shutter readout=30.0: .*give seconds, not milliseconds"),
     ],
 )
 def test_command_errors_say_what_to_do(trained, changes, message):
@@ -350,6 +397,7 @@ def test_command_errors_say_what_to_do(trained, changes, message):
     [
         (["--weights", "w.safetensors"], "either --run RUN_DIR or --weights"),
         (["--width", "0"], "width must be at least 1"),
+        (["--exposure", "spline"], "invalid choice 'spline'"),
     ],
 )
 def test_settings_that_contradict_are_refused_while_parsing(changes, message, capsys):
@@ -370,6 +418,8 @@ def test_help_says_what_a_choice_costs_and_cannot_be_compared_with(capsys):
     assert "The scene is then lifted from all points" in text
     assert "feeds it [0, 1] where this feeds [-1, 1] as LPIPS is defined: not comparable with theirs" in text
     assert "about 0.5 s with alex and 12 s (and 3 GB) with vgg" in text
+    assert "What is left out is as the run was trained (its stream.shutter), and 0 with --weights" in text
+    assert "fitted for each method to the input views of each clip, never to a scored image." in text
 
 
 def test_help_does_not_import_torch():

@@ -88,6 +88,28 @@ def test_returns_of_the_own_car_are_left_out() -> None:
         SceneConfig(camera_clearance=-1.0)
 
 
+def test_colours_are_brought_to_the_exposure_of_the_own_camera() -> None:
+    clip = make_clip()
+    rng = np.random.default_rng(0)
+    count = len(clip.points)
+    true = rng.integers(60, 200, (count // 2, 3))
+    means = np.concatenate([clip.points.means[: count // 2]] * 2)  # every surface seen by two cameras
+    camera = np.repeat([0, 1], count // 2).astype(np.int8)
+    rgb = np.concatenate([true, true * 0.8]).round().astype(np.uint8)
+    camera[-3:], rgb[-3:] = -1, 127
+    other = "left_camera" if clip.view_cameras != ("left_camera",) else "back_camera"
+    clip = replace(with_points(clip, means=means, camera=camera, rgb=rgb), rig_cameras=(*clip.view_cameras, other))
+    config = SceneConfig(sky=NO_SKY, crop_to_views=False, uncoloured="grey")
+    plain, level = (lift_clip(clip, replace(config, level_cameras=choice)).rgb.numpy() for choice in (False, True))
+    np.testing.assert_array_equal(level[: count // 2], plain[: count // 2])
+    seen = slice(count // 2, count - 3)
+    np.testing.assert_allclose(level[seen], true[:-3] / 255, atol=0.02)
+    assert np.abs(plain[seen] - true[:-3] / 255).min() > 0.03
+    np.testing.assert_array_equal(level[-3:], plain[-3:])
+    with pytest.raises(ValueError, match="views of 2 cameras: level_cameras"):
+        lift_clip(replace(clip, view_cameras=(*clip.view_cameras, other)), replace(config, level_cameras=True))
+
+
 def test_crop_drops_only_what_no_view_sees() -> None:
     clip = make_clip()
     count = len(clip.points)

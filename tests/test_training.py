@@ -8,14 +8,25 @@ from pathlib import Path
 
 import pytest
 import torch
+import tyro
 from safetensors.torch import load_file
 
+from evaluation.options import Run
+from evaluation.session import load_trained
+from flux4d.losses import LossConfig, view_loss
+from flux4d.render import render
+from flux4d.scene import SceneConfig
+from flux4d.shutter import Shutter
+from flux4d.sky import SkyConfig
 from store_schema.dataset import open_dataset
+from tests.rolling import street
 from tests.toy import make_clip
 from tests.toy_store import write_store
 from training.config import OptimizerConfig, StreamConfig, TrainConfig, presets
-from training.loop import Trainer, TrainingStoppedError
-from training.stream import ClipStream
+from training.loop import Trainer, TrainingStoppedError, clip_losses
+from training.stream import ClipStream, Sample
+
+ROLLING = Shutter(0.03, -0.012)
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +133,90 @@ def test_a_loss_that_is_not_finite_stops_with_the_clip_named(store: Path, tmp_pa
             parameter.fill_(float("nan"))
     with pytest.raises((TrainingStoppedError, ValueError), match=r"nan|finite|NaN"):
         trainer.run()
+
+
+@pytest.fixture(scope="module")
+def rolling_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One clip whose images were taken with `ROLLING`."""
+    folder = tmp_path_factory.mktemp("rolling")
+    write_store(folder, [street(ROLLING, setting="train_interpolation")[0]])
+    return folder
+
+
+def sample_of(store: Path, **changes: Shutter) -> Sample:
+    config = StreamConfig(settings=("train_interpolation",), views_per_step=5, **changes)
+    stream = ClipStream(open_dataset(store), config, SceneConfig(), 0, torch.device("cpu"))
+    sample = stream.sample(0)
+    stream.close()
+    return sample
+
+
+def as_lifted(sample: Sample) -> list:
+    """Losses of the scene as it was lifted."""
+    return clip_losses(lambda gaussians, _: gaussians, sample, LossConfig())[0]  # type: ignore[arg-type]
+
+
+def test_colours_are_learned_through_the_shutter_and_depth_without(rolling_store: Path) -> None:
+    plain, rolling = as_lifted(sample_of(rolling_store)), as_lifted(sample_of(rolling_store, shutter=ROLLING))
+    assert len(plain) == len(rolling) == 5
+    for before, after in zip(plain, rolling, strict=True):
+        assert after.l1 < before.l1
+        assert after.ssim < before.ssim
+        assert torch.equal(after.depth, before.depth)
+
+
+def test_without_a_shutter_the_loss_is_that_of_one_plain_rendering(
+    rolling_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sample_of(rolling_store)
+    calls: list[int] = []
+    monkeypatch.setattr("flux4d.recorded.render", lambda *a, **k: calls.append(1) or render(*a, **k))
+    losses = as_lifted(sample)
+    assert len(calls) == len(sample.targets)
+    for loss, target in zip(losses, sample.targets, strict=True):
+        assert target.cameras.twists is None
+        plain = view_loss(render(sample.gaussians, target.cameras), target, sample.gaussians, LossConfig())
+        assert torch.equal(loss.total, plain.total)
+
+
+def test_depth_teaches_places_also_with_a_shutter(rolling_store: Path) -> None:
+    sample = sample_of(rolling_store, shutter=ROLLING)
+    means = sample.gaussians.means.clone().requires_grad_()
+    moved = replace(sample, gaussians=replace(sample.gaussians, means=means))
+    torch.stack([loss.depth for loss in as_lifted(moved)]).sum().backward()
+    assert means.grad is not None
+    assert means.grad.abs().max() > 0
+
+
+def test_a_run_with_a_shutter_is_evaluated_with_it(rolling_store: Path, tmp_path: Path) -> None:
+    stream = StreamConfig(settings=("train_interpolation",), width=48, shutter=ROLLING)
+    Trainer(small(rolling_store, tmp_path / "run", stream=stream)).run()
+    command = Run(store=rolling_store, run=tmp_path / "run", out=tmp_path / "out")
+    assert load_trained(command, torch.device("cpu")).shutter == ROLLING
+
+
+def test_the_command_line_takes_a_shutter(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["demo", "--stream.shutter.readout", "0.03", "--stream.shutter.offset", "-0.012"]
+    assert tyro.extras.overridable_config_cli(presets(), args=arguments).stream.shutter == ROLLING
+    assert all(config.stream.shutter.instant for _, config in presets().values())
+    with pytest.raises(SystemExit):
+        tyro.extras.overridable_config_cli(presets(), args=["demo", "--stream.shutter.readout", "30"])
+    assert "give seconds, not milliseconds" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_clip_with_a_single_view_cannot_be_trained_on_with_a_shutter(tmp_path: Path) -> None:
+    clip = make_clip(setting="train_interpolation", per_frame=30)
+    record = replace(clip.record, interpolation_frames=(1,))
+    write_store(tmp_path, [replace(clip, record=record, views=clip.views[1:2])])
+    scene, data = SceneConfig(sky=SkyConfig(enabled=False)), open_dataset(tmp_path)
+    plain, rolling = (
+        ClipStream(
+            data, StreamConfig(settings=("train_interpolation",), shutter=shutter), scene, 0, torch.device("cpu")
+        )
+        for shutter in (Shutter(), ROLLING)
+    )
+    assert len(plain.sample(0).targets) == 1
+    with pytest.raises(ValueError, match=r"clip toy-.*front_camera has no view but that of frame 1: .*leave the shutt"):
+        rolling.sample(0)
+    for each in (plain, rolling):
+        each.close()

@@ -9,6 +9,7 @@ from typing import Literal
 from flux4d.losses import LossConfig
 from flux4d.network import NetworkConfig, small
 from flux4d.scene import SceneConfig
+from flux4d.shutter import Shutter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,9 @@ class StreamConfig:
     """Only these clips (ids); None takes all of the split and settings."""
     width: int | None = None
     """Rendered image width in pixels; None is the stored size."""
+    shutter: Shutter = field(default_factory=Shutter)
+    """When the images' rows were exposed; by default all at the view's time. With a shutter, colours are learned from a
+    rendering through it and LiDAR depth from a second one at the view's time, so that rendering takes twice as long."""
     views_per_step: int = 2
     """Target views rendered per step; the network runs once for all of them."""
     cached_clips: int = 4

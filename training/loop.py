@@ -16,7 +16,7 @@ import torch
 from flux4d.device import resolve_device
 from flux4d.losses import LossConfig, Losses, view_loss
 from flux4d.network import Flux4D
-from flux4d.render import render
+from flux4d.recorded import render_recorded
 from store_schema.dataset import open_dataset
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import TrainConfig
@@ -140,7 +140,7 @@ def clip_losses(network: Flux4D, sample: Sample, config: LossConfig) -> tuple[li
     gaussians = network(sample.gaussians, sample.duration)
     losses, psnrs = [], []
     for target in sample.targets:
-        rendering = render(gaussians, target.cameras)
+        rendering = render_recorded(gaussians, target.cameras)
         losses.append(view_loss(rendering, target, gaussians, config))
         error = (rendering.rgb[0].detach().clamp(0, 1) - target.rgb).square().mean()
         psnrs.append(-10.0 * math.log10(max(float(error), 1e-12)))

@@ -76,12 +76,20 @@ class ClipStream:
 
         Raises:
             CorruptShardError: stored bytes are not what was written.
+            ValueError: a view cannot be decoded, or the shutter asks for motion that the clip's views do not tell.
         """
         record, indices = self.place(step)
         loaded = self._load(record).result()
         self._load(self.place(step + 1)[0])
         views = loaded.clip.views_of("interpolation", "future")
-        targets = tuple(make_target(views[index], self._config.width, self._device) for index in indices)
+        width, shutter = self._config.width, self._config.shutter
+        try:
+            targets = tuple(
+                make_target(views[index], width, self._device, path=loaded.clip.views, shutter=shutter)
+                for index in indices
+            )
+        except ValueError as error:
+            raise ValueError(f"clip {record.clip_id}: {error}") from error
         duration = clip_duration(loaded.clip)
         return Sample(record.clip_id, duration, loaded.gaussians, targets)
 
