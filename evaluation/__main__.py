@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _do(command: Run | Lidar | Report) -> Path:
     # Imported late so that --help does not wait for torch.
     if isinstance(command, Lidar):
-        from evaluation.lidar_session import run_lidar
+        from evaluation.lidar.session import run_lidar
 
         return run_lidar(command)
     from evaluation.session import rebuild_report, run_evaluation

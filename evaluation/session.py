@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from evaluation.camera_model import CameraModel
+from evaluation.clip_choice import chosen_records
 from evaluation.dataset_options import unusual_options
 from evaluation.evaluate import evaluate
 from evaluation.json_file import from_json, load_json, save_json
@@ -63,7 +64,7 @@ def run_evaluation(command: Run) -> Path:
     trained = load_trained(command, device)
     cameras = camera_model(command, trained)
     seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ()))  # type: ignore[attr-defined]
-    records = _records(command, dataset)
+    records = chosen_records(dataset, command.clips, command.split, command.max_clips)
     if command.run is not None and trained.record.get("dataset_version") != dataset.version:
         console.print(f"note: the run was trained on dataset {trained.record.get('dataset_version')}", highlight=False)
     if cameras.in_words:
@@ -159,24 +160,6 @@ def camera_model(command: Run, trained: Trained) -> CameraModel:
         offset=trained.shutter.offset if offset is None else offset,
     )
     return CameraModel(shutter, None if command.exposure == "none" else ExposureConfig(kind=command.exposure))
-
-
-def _records(command: Run, dataset: Dataset) -> list[ClipRecord]:
-    by_id = {record.clip_id: record for record in dataset.records}
-    if command.clips:
-        if unknown := [clip for clip in command.clips if clip not in by_id]:
-            raise ValueError(f"no clip {unknown} in version {dataset.version[:12]}; it has {sorted(by_id)[:20]}")
-        records = [by_id[clip] for clip in dict.fromkeys(command.clips)]
-    else:
-        split = None if command.split == "all" else command.split
-        records = list(dataset.select(split=split, setting="evaluation"))
-    if not records:
-        there = sorted({f"{record.split}/{record.setting}" for record in dataset.records})
-        raise ValueError(
-            f"version {dataset.version[:12]} has no evaluation clip of split {command.split!r}, it has {there}: "
-            "use --split all or name --clips"
-        )
-    return records[: command.max_clips]
 
 
 def _clips(dataset: Dataset, records: list[ClipRecord]) -> Iterator[Clip]:

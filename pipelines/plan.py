@@ -13,7 +13,7 @@ from pipelines.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset import PandaSetLog
 from store_schema.clip import ClipRecord
-from store_schema.frame_store import FRAME_SCHEMA_VERSION
+from store_schema.frame_store import FRAME_SCHEMA_VERSION, frames_key
 from store_schema.hashing import hash_file, hash_json
 from store_schema.location import Place, location, relative_name
 from store_schema.tables import SCHEMA_VERSION
@@ -88,11 +88,6 @@ class BuildConfig:
     def frames_folder(self) -> Path:
         """Frame store of this feature config: another config never reads these frames."""
         return self.store / "frames" / frames_key(self.content())
-
-
-def frames_key(content: Mapping[str, Any]) -> str:
-    """Name of the frame-store folder that belongs to the content config of a build or of a version."""
-    return hash_json([content["features"], content["features_version"], FRAME_SCHEMA_VERSION])[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,11 @@ class StoredFrame:
     has_cuboids."""
 
 
+def frames_key(content: Mapping[str, Any]) -> str:
+    """Name of the frame-store folder that belongs to the content config of a build or of a version."""
+    return hash_json([content["features"], content["features_version"], FRAME_SCHEMA_VERSION])[:16]
+
+
 def frame_path(log_folder: Path, frame: int) -> Path:
     """File of a frame."""
     return log_folder / f"f{frame:04d}{_SUFFIX}"

@@ -12,12 +12,13 @@ from pipelines.__main__ import main
 from pipelines.build import PENDING, BuildResult, _remember, build, pending_build
 from pipelines.feature_config import FeatureConfig
 from pipelines.frame_features import compute_frame
-from pipelines.plan import BuildConfig, frames_key
+from pipelines.plan import BuildConfig
 from pipelines.point_boxes import FlowRules
 from pipelines.scene_flow import flow_ground_truth
 from pipelines.sources.pandaset import PandaSetLog
 from pipelines.track_smoothing import smoothed_flow, smoothed_motion
 from store_schema.dataset import open_dataset
+from store_schema.frame_store import frames_key
 from store_schema.labels import FlowClass
 from tests.test_build import QUIET
 

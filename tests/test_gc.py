@@ -8,10 +8,10 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from pipelines.plan import frames_key
 from pipelines.store_tools import gc
 from pipelines.store_tools.commands import Gc, run_gc
 from store_schema.dataset import open_dataset, resolve_version
+from store_schema.frame_store import frames_key
 from store_schema.location import files_below, location, relative_name
 from store_schema.verify import verify_version
 from tests.many_versions import CONFIG, tiny_clip, write_shards

@@ -129,7 +129,7 @@ def _covariance2d(
     settings: RasterSettings,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``(J W R S)(J W R S)^T`` in px^2 as (xx, xy, yy)."""
-    R = _rotation(quats)
+    R = rotation_rows(quats)
     axes = scales.unbind(dim=1)
     rows = []
     for along, (axis, size) in zip((x, y), ((0, settings.width), (1, settings.height)), strict=True):
@@ -143,7 +143,8 @@ def _covariance2d(
     return a0 * a0 + a1 * a1 + a2 * a2, a0 * b0 + a1 * b1 + a2 * b2, b0 * b0 + b1 * b1 + b2 * b2
 
 
-def _rotation(quats: Tensor) -> list[list[Tensor]]:
+def rotation_rows(quats: Tensor) -> list[list[Tensor]]:
+    """Rotation matrices, row by row, one vector [N] an entry, of quaternions wxyz [N, 4] of any norm but zero."""
     w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(dim=1)
     return [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

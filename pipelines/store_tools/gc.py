@@ -17,9 +17,9 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from pipelines.build import LOCK, PENDING
-from pipelines.plan import frames_key
 from store_schema.atomic import TEMPORARY_PREFIX, fsync_directory
 from store_schema.dataset import LATEST, open_manifest, resolve_version, version_folders
+from store_schema.frame_store import frames_key
 from store_schema.location import filesystem, remove_tree
 from store_schema.manifest import MANIFEST, CorruptManifestError
 from store_schema.provenance import read_provenance

@@ -1,0 +1,1 @@
+"""LiDAR reconstruction scored: held-out sweeps rendered as range images and compared with what was measured."""

@@ -1,0 +1,116 @@
+"""What `flux4d-eval lidar` does: read a dataset version and perhaps a network, score its sweeps, write the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from evaluation.clip_choice import chosen_records
+from evaluation.evaluate import Method
+from evaluation.json_file import save_json
+from evaluation.lidar.evaluate import ScoredClip, score_clip
+from evaluation.lidar.floors import FLOORS
+from evaluation.lidar.page import write_page
+from evaluation.lidar.path import NoLidarTruthError, SensorPath, frames_folder
+from evaluation.lidar.pictures import SweepPictures
+from evaluation.lidar.results import LidarEvaluation
+from evaluation.lidar.rig import RIGS, LidarRig
+from evaluation.lidar.tables import NOTES, ROLES, lidar_tables, rich_tables
+from evaluation.methods import scene_that_holds, standard_methods
+from evaluation.options import Lidar, Run
+from evaluation.point_set import PointSet
+from evaluation.protocol import seen_in_training
+from evaluation.results import MethodInfo
+from evaluation.run_info import machine_lines
+from evaluation.session import Trained, load_trained
+from evaluation.table_text import markdown
+from flux4d.device import resolve_device
+from flux4d.reconstruct import reconstruct
+from flux4d.scene import SceneConfig
+from store_schema.dataset import open_dataset
+from store_schema.hashing import hash_file
+
+RESULT, TABLE, PAGE = "lidar.json", "lidar.md", "lidar.html"
+EVERYWHERE = PointSet(view="everywhere")
+"""The LiDAR looks all around: scenes are not cropped to what the cameras see."""
+
+
+def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
+    """Score and write the result folder; returns the page's path.
+
+    Args:
+        command: What to score.
+        rigs: Sensors whose beams are known.
+
+    Raises:
+        ValueError: no clip is left to score, or none whose held-out sweeps are known; says why.
+        FileNotFoundError: a store, run or weights file is missing.
+    """
+    console = Console(stderr=True)
+    device = resolve_device(command.device)
+    dataset = open_dataset(command.store, command.version)
+    trained = _trained(command, device)
+    seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ())) if trained else ()  # type: ignore[attr-defined]
+    records = chosen_records(dataset, command.clips, command.split, command.max_clips)
+    frames, methods = frames_folder(dataset), _methods(trained, device)
+    pictures, notes, scored = SweepPictures(command.picture_clips, command.every), list[str](), list[ScoredClip]()
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    for number, record in enumerate(records, start=1):
+        say(f"clip {number} of {len(records)}: {record.clip_id}")
+        try:
+            path = SensorPath.of(frames, dataset.read(record.clip_id), rigs)
+            known = seen_in_training(record, seen)
+            scored.append(score_clip(path, methods, every=command.every, seen=known, progress=say, observer=pictures))
+        except NoLidarTruthError as error:
+            notes.append(f"Clip {record.clip_id} is n/a: {error}.")
+            say(notes[-1])
+    if not scored:
+        raise ValueError("no clip could be scored. " + " ".join(notes))
+    evaluation = LidarEvaluation(
+        dataset_version=dataset.version,
+        store=str(command.store),
+        weights=str(trained.weights) if trained else "",
+        weights_hash=hash_file(trained.weights) if trained else "",
+        machine=machine_lines(device),
+        methods=(*(MethodInfo(m.name, m.description) for m in methods), *(MethodInfo(*f) for f in FLOORS.items())),
+        every=command.every,
+        sensors=tuple(clip.sensor for clip in scored),
+        sweeps=tuple(row for clip in scored for row in clip.sweeps),
+        notes=tuple(notes),
+    )
+    _write(command.out, evaluation, pictures)
+    out = Console()
+    for table in lidar_tables(evaluation)[: len(ROLES)]:
+        for printed in rich_tables(table):
+            out.print(printed, "")
+    return command.out / PAGE
+
+
+def _write(folder: Path, evaluation: LidarEvaluation, pictures: SweepPictures) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_json(folder / RESULT, evaluation)
+    tables = [markdown(table) for table in lidar_tables(evaluation)]
+    listed = "".join(f"- {note}\n" for note in (*evaluation.notes, *NOTES))
+    (folder / TABLE).write_text("\n".join([*tables, listed]))
+    write_page(folder / PAGE, evaluation, pictures.pictures)
+
+
+def _trained(command: Lidar, device: torch.device) -> Trained | None:
+    if command.run is None and command.weights is None:
+        return None
+    return load_trained(Run(store=command.store, run=command.run, weights=command.weights, out=command.out), device)
+
+
+def _methods(trained: Trained | None, device: torch.device) -> Sequence[Method]:
+    """The three standard methods, or without a network the first of them."""
+    if trained is not None:
+        return standard_methods(trained.network, trained.scene, device, EVERYWHERE)
+    scene = scene_that_holds(EVERYWHERE, SceneConfig())
+    text = "LiDAR points lifted to Gaussians: no network, no motion; not cropped to the views"
+    return (Method("lifted", text, lambda clip: reconstruct(clip, None, scene, static=True, device=device)),)
