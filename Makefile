@@ -61,11 +61,12 @@ lint: $(DEV)  ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 bench: $(DEV)  ## Benchmarks, one JSON object each as the last line; the real log is found by PANDASET_ROOT
-	$(BIN)/python -m benchmarks.rasterize --quick --json
+	$(BIN)/python -m benchmarks.rasterize --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.preprocess --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.ground_truth --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.colour --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.alignment --quick --json $(BENCH_ROOT)
+	$(BIN)/python -m benchmarks.lidar --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.scale --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.invariance --json $(BENCH_ROOT)
 

@@ -8,8 +8,9 @@ nothing learned, so that only places and colours differ. A shutter can change tw
 - ``colours``: colours are sampled again through the shutter, the rendering is at the stamps;
 - ``both``.
 
-Standard deviations are held at 0.1 m, unlike `SceneConfig`'s 1 m: with that, single returns with nothing near spread
-over a tenth of the image, and what colour they happen to catch moves PSNR by 1 dB whichever way the time is changed.
+Standard deviations are held at 0.1 m: balls of a metre that lone returns may become (`SceneConfig.max_spread` cuts most
+of them) spread over a tenth of the image, and what colour they happen to catch moves PSNR by 1 dB whichever way the
+time is changed.
 For the same reason look at a wrong offset too (12 ms late, say). Returns within 1 m of where any camera of the clip
 passes are left out: the LiDAR sees parts of the car itself, and 5 cm before a lens they cover its image.
 
