@@ -222,7 +222,8 @@ def _provenance(evaluation: Evaluation, info: RunInfo) -> str:
         if info.clips_seen
         else ""
     )
-    return f"<section><h2>Where it comes from</h2><dl>{listed}</dl>{config}{clips}</section>"
+    scene = f"<details><summary>Scene settings</summary><pre>{escape(info.scene)}</pre></details>" if info.scene else ""
+    return f"<section><h2>Where it comes from</h2><dl>{listed}</dl>{config}{scene}{clips}</section>"
 
 
 def _table(table: Table) -> str:

@@ -42,6 +42,8 @@ class RunInfo:
     machine: dict[str, str]
     """Where the evaluation ran."""
     clips_seen: tuple[str, ...] = ()
+    scene: str = ""
+    """Settings the scored scenes were lifted with, as JSON text: the run's, and today's defaults with weights alone."""
     curves: tuple[Curve, ...] = field(default_factory=tuple)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from evaluation.tables import all_tables
 from flux4d.device import resolve_device
 from flux4d.exposure_fit import ExposureConfig
 from flux4d.network import Flux4D
-from flux4d.scene import SceneConfig
+from flux4d.scene import BEFORE, SceneConfig
 from flux4d.shutter import Shutter
 from flux4d.weights import load_network
 from store_schema.clip import Clip, ClipRecord
@@ -96,6 +96,7 @@ def run_evaluation(command: Run) -> Path:
         record=flat_record(trained.record),
         machine=machine_lines(device),
         clips_seen=seen,
+        scene=json.dumps(asdict(trained.scene), indent=1),
         curves=read_curves(command.run / "metrics.jsonl") if command.run is not None else (),
     )
     evaluation.save(command.out / EVALUATION)
@@ -138,7 +139,7 @@ def load_trained(command: Run, device: torch.device) -> Trained:
     text = config.read_text()
     settings = json.loads(text)
     try:
-        scene = from_json(SceneConfig, settings["scene"])
+        scene = from_json(SceneConfig, {**BEFORE, **settings["scene"]})
         # Runs of before there were shutters have none.
         shutter = from_json(Shutter, settings.get("stream", {}).get("shutter", {}))
     except (KeyError, TypeError, ValueError) as error:

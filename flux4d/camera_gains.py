@@ -111,21 +111,30 @@ def gains_of(found: tuple[Overlap, ...], cameras: int, ridge: float) -> NDArray[
     return gains
 
 
-def camera_gains(points: LiftedPoints, cameras: int, config: GainConfig | None = None) -> NDArray[np.float64]:
-    """Gain of each camera of the rig: colour seen = gain times common colour, as images code it (sRGB).
-
-    Divide a point's colour by its camera's gain and multiply by another's to have it as that one would record it.
+def relative_gains(
+    points: LiftedPoints, cameras: int, reference: int, config: GainConfig | None = None
+) -> NDArray[np.float64]:
+    """Factors that bring each camera's colours, as images code them (sRGB), to those of one of them.
 
     Args:
         points: N points.
         cameras: Number of cameras of the rig.
+        reference: The camera whose colours stay.
         config: What counts as one surface.
 
     Returns:
-        Factors as in `gains_of`. [cameras, 3]
+        Factor by camera and channel, 1 for cameras that no chain of overlaps links to the reference. [cameras, 3]
 
     Raises:
         ValueError: a point is coloured by a camera that the rig does not have.
     """
     config = config or GainConfig()
-    return gains_of(overlaps(points, cameras, config), cameras, config.ridge)
+    found = overlaps(points, cameras, config)
+    gains = gains_of(found, cameras, config.ridge)
+    linked = {reference}
+    while more := {c for one in found for c in (one.first, one.second) if {one.first, one.second} & linked} - linked:
+        linked |= more
+    factors = np.ones((cameras, 3))
+    rows = sorted(linked)
+    factors[rows] = gains[reference] / gains[rows]
+    return factors

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from flux4d.camera_gains import camera_gains
+from flux4d.camera_gains import relative_gains
 from flux4d.gaussians import Gaussians
 from flux4d.scene_points import clear_of_cameras, seen_by_views, spacing
 from flux4d.sky import SkyConfig, background
@@ -35,8 +37,8 @@ class SceneConfig:
     crop_margin: float = 0.15
     """Widen each image by this share of its sides when cropping: a moving point may enter, a splat has a size."""
     camera_clearance: float = 1.5
-    """Leave out LiDAR points nearer than this to a camera of the clip at any of its poses, m: returns of the ego
-    vehicle itself, which fill an image when they drift before the lens. 0 keeps them."""
+    """Leave out LiDAR points nearer than this to a camera of their own frame, m: returns of the ego vehicle itself,
+    which fill an image when they drift before the lens. 0 keeps them."""
     max_gaussians: int | None = None
     """Keep at most this many LiDAR Gaussians, a random subset drawn from (seed, clip id); None keeps all.
 
@@ -96,6 +98,10 @@ class SceneConfig:
             raise ValueError(f"motion_order={self.motion_order}: use 0 (constant velocity), 1 or 2")
 
 
+BEFORE: Mapping[str, object] = MappingProxyType({"max_spread": None, "camera_clearance": 0.0})
+"""What settings meant to runs that do not name them: they are younger than those runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class LiftCounts:
     """What happened to the LiDAR points of a clip.
@@ -107,7 +113,7 @@ class LiftCounts:
     cropped: int
     """Seen by no view."""
     too_near: int
-    """On the ego vehicle."""
+    """Within `camera_clearance` of a camera of their frame."""
     dropped_uncoloured: int
     """Without a colour, left out on request."""
     recoloured: int
@@ -149,9 +155,10 @@ def _levelled(clip: Clip, rgb: NDArray[np.float32], camera: NDArray[np.int8]) ->
             f"clip {clip.record.clip_id} has views of {len(clip.view_cameras)} cameras: level_cameras brings colours "
             "to the exposure of one, leave it off"
         )
-    gains = camera_gains(clip.points, len(clip.rig_cameras))
-    factors = np.concatenate([gains[clip.rig_cameras.index(clip.view_cameras[0])] / gains, np.ones((1, 3))])
-    levelled: NDArray[np.float32] = np.clip(rgb * factors[camera], 0.0, 1.0).astype(np.float32)  # camera -1: the last
+    own = clip.rig_cameras.index(clip.view_cameras[0])
+    factors = np.ones((len(clip.rig_cameras) + 1, 3))  # camera -1 is the last row
+    factors[:-1] = relative_gains(clip.points, len(clip.rig_cameras), own)
+    levelled: NDArray[np.float32] = np.clip(rgb * factors[camera], 0.0, 1.0).astype(np.float32)
     return levelled
 
 

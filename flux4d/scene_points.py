@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from flux4d.sky import inside, project
 from store_schema.clip import Clip
@@ -21,12 +20,16 @@ def seen_by_views(clip: Clip, margin: float) -> NDArray[np.bool_]:
 
 
 def clear_of_cameras(clip: Clip, clearance: float) -> NDArray[np.bool_]:
-    """LiDAR points no nearer than `clearance` m to any view's camera. [N]"""
+    """LiDAR points no nearer than `clearance` m to any camera of their own frame. [N]
+
+    Of their own frame only: where the cameras are later, another car may be now.
+    """
     points = clip.points
-    centres = np.unique(np.array([view.cam2ego0[:3, 3] for view in clip.views]).reshape(-1, 3), axis=0)
-    if clearance <= 0 or not len(centres) or not len(points):
-        return np.ones(len(points), bool)
-    clear: NDArray[np.bool_] = np.isinf(cKDTree(centres).query(points.means, distance_upper_bound=clearance)[0])
+    clear = np.ones(len(points), bool)
+    for view in clip.views:
+        rows = np.flatnonzero(points.frame == view.frame)
+        away = np.linalg.norm(points.means[rows] - view.cam2ego0[:3, 3], axis=1)
+        clear[rows] &= away >= clearance
     return clear
 
 

@@ -10,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flux4d.camera_gains import MAX_GAIN, GainConfig, Overlap, camera_gains, gains_of, overlaps
+from flux4d.camera_gains import MAX_GAIN, GainConfig, Overlap, gains_of, overlaps, relative_gains
 from store_schema.clip import LiftedPoints
 from tests.toy import make_clip
 
 CHAIN = ((0, 1), (1, 2))
 CONFIG = GainConfig(min_pairs=50, ridge=1e-6)
 SEEDS = st.integers(0, 2**31)
+
+
+def camera_gains(points: LiftedPoints, cameras: int, config: GainConfig) -> NDArray[np.float64]:
+    return gains_of(overlaps(points, cameras, config), cameras, config.ridge)
 
 
 def surface(gains: NDArray[np.float64], links: tuple[tuple[int, int], ...] = CHAIN, seed: int = 0) -> LiftedPoints:
@@ -61,6 +65,15 @@ def test_a_camera_without_common_surface_keeps_its_colours() -> None:
     found = camera_gains(surface(np.full((2, 3), 1.0) * [[1.2], [0.8]], ((0, 1),)), 4, CONFIG)
     np.testing.assert_allclose(found[0] / found[1], 1.5, rtol=0.02)
     np.testing.assert_array_equal(found[2:], 1.0)
+
+
+def test_cameras_that_nothing_links_to_the_reference_stay() -> None:
+    gains = np.array([[1.0], [0.8], [1.25], [0.9], [0.9]]) * np.ones((1, 3))
+    points = surface(gains, ((0, 1), (1, 2), (3, 4)))  # two groups; within one they are chained
+    factors = relative_gains(points, 6, 0, CONFIG)
+    np.testing.assert_allclose(factors[:3], 1 / gains[:3], rtol=0.01)
+    np.testing.assert_array_equal(factors[3:], 1.0)
+    np.testing.assert_array_equal(relative_gains(points, 6, 5, CONFIG), 1.0)
 
 
 def test_what_moves_is_outvoted() -> None:
@@ -119,7 +132,7 @@ def test_dark_cut_off_and_colourless_points_do_not_count() -> None:
 
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="camera 2 of 2"):
-        camera_gains(surface(np.ones((3, 3))), 2)
+        camera_gains(surface(np.ones((3, 3))), 2, CONFIG)
     for changes in ({"radius": 0.0}, {"ridge": 0.0}, {"min_pairs": 0}, {"queries": 1}):
         with pytest.raises(ValueError, match=next(iter(changes))):
             GainConfig(**changes)

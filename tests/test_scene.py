@@ -75,12 +75,21 @@ def test_a_lone_return_is_no_larger_than_usual_at_its_distance() -> None:
 
 def test_returns_of_the_own_car_are_left_out() -> None:
     clip = make_clip()
-    means = clip.points.means.copy()
-    last = clip.views[-1].cam2ego0[:3, 3]
-    means[:5], means[5] = last + np.array([0, 1.4, 0]), last + np.array([0, 1.6, 0])
+    means, frame = clip.points.means.copy(), clip.points.frame
+    moved = []
+    for view in clip.views:
+        pose = view.cam2ego0.copy()
+        pose[1, 3] += 0.5 * view.frame  # 5 m/s
+        moved.append(replace(view, cam2ego0=pose))
+    clip = replace(clip, views=tuple(moved))
+    views = {view.frame: view.cam2ego0[:3, 3] for view in clip.views}
+    near, ahead = np.flatnonzero(frame == 0)[:5], np.flatnonzero(frame == 0)[5:8]
+    means[near] = views[0] + np.array([0, 1.4, 0])
+    means[ahead] = views[10] + np.array([0, 0.5, 0])  # a car ahead, where the camera is a second later
     clip = with_points(clip, means=means.astype(np.float32))
-    scene, counts = lift_clip_with_counts(clip, SceneConfig(sky=NO_SKY, crop_to_views=False))
-    assert scene.source.tolist() == list(range(5, len(means)))
+    config = SceneConfig(sky=NO_SKY, crop_to_views=False)
+    scene, counts = lift_clip_with_counts(clip, config)
+    assert sorted(set(range(len(means))) - set(scene.source.tolist())) == near.tolist()
     assert (counts.too_near, counts.kept) == (5, len(means) - 5)
     everything = lift_clip(clip, SceneConfig(sky=NO_SKY, crop_to_views=False, camera_clearance=0.0))
     assert len(everything) == len(means)

@@ -109,6 +109,31 @@ def test_a_resumed_run_ends_bitwise_where_an_uninterrupted_one_does(store: Path,
     assert metrics[0] == metrics[1]
 
 
+def test_a_run_is_continued_as_it_began(store: Path, tmp_path: Path) -> None:
+    first = replace(small(store, tmp_path / "run"), steps=2, checkpoint_every=2)
+    Trainer(first).run()
+    again = replace(first, steps=3, resume=True)
+    for changed, message in (
+        (replace(again, seed=1), "seed was 0, is 1"),
+        (replace(again, scene=replace(again.scene, scale_factor=0.5)), r"scene\.scale_factor was .*, is 0\.5"),
+        (
+            replace(again, stream=replace(again.stream, shutter=Shutter(0.03))),
+            r"stream\.shutter\.readout was 0\.0, is 0\.03",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Trainer(changed)
+    # A run of before there were these settings was made without what they do.
+    path = tmp_path / "run" / "config.json"
+    old = json.loads(path.read_text())
+    del old["scene"]["max_spread"], old["scene"]["camera_clearance"], old["stream"]["shutter"]
+    path.write_text(json.dumps(old))
+    with pytest.raises(ValueError, match=r"scene\.max_spread was None, is 1\.0"):
+        Trainer(again)
+    as_then = replace(again.scene, max_spread=None, camera_clearance=0.0)
+    Trainer(replace(again, scene=as_then, optimizer=replace(again.optimizer, lr=1e-4))).run()
+
+
 def test_old_checkpoints_go_and_runs_are_not_overwritten(store: Path, tmp_path: Path) -> None:
     Trainer(replace(small(store, tmp_path / "run"), checkpoint_every=1)).run()
     names = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]

@@ -21,6 +21,7 @@ from store_schema.dataset import open_dataset
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.provenance import run_record
+from training.resume import require_same_settings
 from training.stream import ClipStream, Sample
 
 
@@ -65,6 +66,7 @@ class Trainer:
     def _prepare_folder(self) -> None:
         run = self.config.out
         if self.config.resume:
+            require_same_settings(self.config)
             self.step = load_checkpoint(run, self.network, self.optimizer)
             _truncate_metrics(run / "metrics.jsonl", self.step)
         elif (run / "metrics.jsonl").exists():
