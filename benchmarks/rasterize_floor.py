@@ -31,10 +31,10 @@ ALPHA_FLOPS = {
 }
 FORWARD_FLOPS_PER_CHANNEL = {"out += weight c": 2}
 BACKWARD_FLOPS = {
-    "rest -= weight (c.v)": 2,
-    "weight (c.v) - rest alpha / (1 - alpha)": 4,
+    "behind += weight (c.v)": 2,
+    "weight (c.v) - behind alpha / (1 - alpha)": 4,
     "no gradient where nothing was added or alpha was clamped": 2,
-    "sums of g, g dy, g dy^2, by column": 5,
+    "sums of g, g dy, g dy^2": 5,
 }
 BACKWARD_FLOPS_PER_CHANNEL = {"c.v": 2, "sum of weight v": 2}
 

@@ -110,7 +110,7 @@ def end_to_end(scene: Scene, width: int) -> tuple[Pass, tuple[Tensor, ...]]:
 
 
 def plain_end_to_end(scene: Scene, width: int) -> tuple[Pass, tuple[Tensor, ...]]:
-    """The same job with the twin's blending: the projection is the same code."""
+    """The same job with the plain twins of both stages, projection and blending."""
     K, width, height = scene.at(width)
     settings = RasterSettings(width, height)
     leaves, watch = scene.gaussians(), _Watch()

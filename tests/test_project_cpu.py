@@ -78,6 +78,36 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(values, leaves, eps=1e-6, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("eps2d", "scale"), [(0.0, [0.0, 0.0, 0.0]), (0.3, [20.0, 1e-3, 1e-3])])
+def test_singular_covariances_are_culled_without_a_trace(eps2d, scale):
+    """A point without blur, and a needle whose float32 determinant is not positive."""
+    scene = random_scene(300, 1000, 600, seed=8)
+    scene.scales[::2] = torch.tensor(scale)
+    scene.means[::2, 2] = 2.0
+    K = scene.Ks[0]
+    options = RasterSettings(1000, 600, eps2d=eps2d)
+    grads = []
+    for module in (projection, project_cpu):
+        seen, leaves = projected(module, scene, torch.float32, options)
+        random_sum(seen).backward()
+        grads.append([leaf.grad for leaf in leaves])
+        everything = module.project(*[leaf.detach() for leaf in leaves], K, options)
+    assert (everything.radii == 0).any()
+    for name, want, got in zip(NAMES, *grads, strict=True):
+        assert got.isfinite().all(), name
+        if not eps2d:  # rounding decides which needles are culled
+            assert (got - want).norm() <= 1e-4 * want.norm(), name
+
+
+def test_rows_changed_in_place_are_noticed():
+    scene = random_scene(20, 30, 20, size=0.4)
+    leaves = scene.parameters()
+    seen = project_cpu.project(*leaves[:4], leaves[5][0], scene.Ks[0], RasterSettings(30, 20))
+    seen.index.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        seen.means2d.sum().backward()
+
+
 def test_nothing_in_view():
     scene = random_scene(10, 30, 20)
     scene.means[:, 2] = -5

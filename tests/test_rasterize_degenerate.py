@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from flux4d.rasterize import MAX_ALPHA
+from flux4d.rasterize.blend_cpu import blend as blend_cpu
+from flux4d.rasterize.constants import RasterSettings
 from tests.rasterize_compare import BACKENDS, NAMES, draw, same_as_brute_force
 from tests.rasterize_reference import Scene, random_scene
 
@@ -244,3 +246,61 @@ class TestBadValues:
         parameters[1][2] = 0
         with pytest.raises(ValueError, match="norm zero, first row 2"):
             draw(parameters, scene, backend=backend)
+
+
+def test_values_that_mean_nothing_are_refused():
+    scene = random_scene(5, 20, 20)
+    parameters = [p.detach() for p in scene.parameters()]
+    for row, value in ((2, 1.01), (3, -0.1)):
+        wrong = [p.clone() for p in parameters]
+        wrong[3][row] = value
+        with pytest.raises(ValueError, match=rf"opacities of 1 Gaussians are not within 0 and 1, first row {row}"):
+            draw(wrong, scene)
+    for norm, message in ((1e-25, "norm zero, first row 1"), (1e25, "too long to square, first row 1")):
+        wrong = [p.clone() for p in parameters]
+        wrong[1][1] = norm
+        with pytest.raises(ValueError, match=message):
+            draw(wrong, scene)
+    for backend in ("cpu", "torch"):
+        scene.Ks.requires_grad_()
+        with pytest.raises(ValueError, match="no gradient reaches Ks"):
+            draw(parameters, scene, backend=backend)
+        scene.Ks.requires_grad_(False)
+    flat = replace(scene, Ks=scene.Ks * torch.tensor([[0.0], [1.0], [1.0]]))
+    with pytest.raises(ValueError, match="Ks of camera 0 has a focal length that is not positive"):
+        draw(parameters, flat)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+@pytest.mark.parametrize("norm", [1e-18, 1e-13, 1e18])
+def test_the_norm_of_a_quaternion_does_not_matter(backend, norm):
+    scene = random_scene(60, 40, 30, seed=4)
+    scene.scales[:, 0] *= 4
+    parameters = [p.detach() for p in scene.parameters()]
+    unit = torch.nn.functional.normalize(parameters[1], dim=1)
+    want, got = (draw([parameters[0], q, *parameters[2:]], scene, backend=backend) for q in (unit, unit * norm))
+    torch.testing.assert_close(got.features, want.features, rtol=1e-4, atol=1e-5)
+
+
+def test_blending_refuses_what_lies_outside_its_arrays():
+    splats = torch.rand(3, 8)
+    boxes = torch.tensor([[0, 5, 0, 5]] * 3, dtype=torch.int32)
+    settings = RasterSettings(20, 10)
+    blend_cpu(splats, boxes, settings)
+    for row, column, value in ((0, 0, -400_000), (1, 1, 21), (2, 3, 11)):
+        wrong = boxes.clone()
+        wrong[row, column] = value
+        with pytest.raises(ValueError, match="beyond 20x10 pixels"):
+            blend_cpu(splats, wrong, settings)
+    with pytest.raises(ValueError, match=r"row_centers must have shape \(10,\)"):
+        blend_cpu(splats, boxes, settings, torch.arange(4.0))
+    with pytest.raises(ValueError, match="boxes must be integers"):
+        blend_cpu(splats, boxes.float(), settings)
+
+
+def test_a_splat_with_an_empty_box_has_no_gradient():
+    splats = torch.tensor([[5, 5, 0.1, 0, 0.1, 0.5, 1.0], [5, 5, float("inf"), 0, 1, 0.0, 1.0]]).requires_grad_()
+    boxes = torch.tensor([[0, 10, 0, 10], [0, 0, 0, 0]], dtype=torch.int32)
+    blend_cpu(splats, boxes, RasterSettings(16, 16))[0].sum().backward()
+    assert splats.grad[0].any()
+    assert torch.equal(splats.grad[1], torch.zeros(7))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numba import njit
 from numba.core.errors import TypingError
 
-from flux4d.rasterize import kernels, simd, simd_rows
+from flux4d.rasterize import kernels, projection_kernels, simd, simd_rows
 from flux4d.rasterize.simd import (
     LANES,
     bits,
@@ -150,10 +150,11 @@ def test_not_a_number_is_never_a_hit():
     assert hits(a, np.float32(2)) == (1 << 3, 0xFFFF)
 
 
-def test_kernels_know_which_lanes_they_were_compiled_with():
+@pytest.mark.parametrize("module", [kernels, projection_kernels], ids=["kernels", "projection_kernels"])
+def test_kernels_know_which_lanes_they_were_compiled_with(module):
     """numba's cache of a kernel notices a change of the kernel's own file only."""
     digest = hashlib.sha256((inspect.getsource(simd) + inspect.getsource(simd_rows)).encode()).hexdigest()[:16]
-    assert digest == kernels.SIMD_SOURCE, (
-        f'the lanes have changed: set SIMD_SOURCE = "{digest}" in flux4d/rasterize/kernels.py, so that '
-        "kernels in numba's cache are compiled anew"
+    assert digest == module.SIMD_SOURCE, (
+        f'the lanes have changed: set SIMD_SOURCE = "{digest}" in {module.__file__}, so that kernels in numba\'s cache '
+        "are compiled anew"
     )

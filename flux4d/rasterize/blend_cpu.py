@@ -38,9 +38,25 @@ def blend(
 
     Returns:
         tuple: blended features [H, W, D] and alphas [H, W, 1], differentiable in `splats`.
+
+    Raises:
+        ValueError: a box reaches beyond the image, or there are more or fewer row centres than rows.
     """
+    _check(splats, boxes, settings, row_centers)
     image, left = _Blend.apply(splats, boxes, settings, row_centers)
     return image, 1 - left[..., None]
+
+
+def _check(splats: Tensor, boxes: Tensor, settings: RasterSettings, row_centers: Tensor | None) -> None:
+    """What would make the kernels read or write beyond their arrays."""
+    if boxes.shape != (len(splats), 4) or boxes.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"boxes must be integers [{len(splats)}, 4], got {boxes.dtype} {tuple(boxes.shape)}")
+    if len(boxes):
+        low, high = (values.tolist() for values in torch.aminmax(boxes, dim=0))
+        if min(low) < 0 or max(high[:2]) > settings.width or max(high[2:]) > settings.height:
+            raise ValueError(f"boxes reach from {low} to {high}, beyond {settings.width}x{settings.height} pixels")
+    if row_centers is not None and row_centers.shape != (settings.height,):
+        raise ValueError(f"row_centers must have shape ({settings.height},), got {tuple(row_centers.shape)}")
 
 
 class _Blend(torch.autograd.Function):
@@ -67,14 +83,15 @@ class _Blend(torch.autograd.Function):
             last.numpy(),
             touched,
         )
-        ctx.save_for_backward(splats, left)
-        ctx.lists, ctx.last, ctx.touched, ctx.shared = lists, last, touched, shared
+        ctx.save_for_backward(splats, left, last, torch.from_numpy(touched))
+        ctx.lists, ctx.shared = lists, shared
         return image, left
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, v_image: Tensor, v_left: Tensor) -> tuple[Tensor, None, None, None]:
-        splats, left = ctx.saved_tensors
+        splats, left, last, blocks = ctx.saved_tensors
+        touched = blocks.numpy()
         lists: TileLists = ctx.lists
         flat = splats.numpy().reshape(-1)
         v_slots = np.empty(len(lists.members) * kernels.slot_width(splats.shape[1]), flat.dtype)
@@ -85,16 +102,16 @@ class _Blend(torch.autograd.Function):
             lists.starts,
             lists.members,
             lists.slots,
-            ctx.touched,
+            touched,
             *ctx.shared,
             left.numpy(),
-            ctx.last.numpy(),
+            last.numpy(),
             v_image.contiguous().numpy(),
             v_left.contiguous().numpy(),
             v_slots,
         )
         constants = ctx.shared[-1]
-        in_parts(kernels.add_up, flat, lists.first_slots, ctx.touched, v_slots, v_splats.numpy(), constants)
+        in_parts(kernels.add_up, flat, lists.first_slots, touched, v_slots, v_splats.numpy(), constants)
         return v_splats, None, None, None
 
 

@@ -41,8 +41,6 @@ def rasterize_gsplat(inputs: RasterInputs, render_mode: str, settings: RasterSet
     device = inputs.means.device
     if device.type not in DEVICES:
         raise ValueError(f"backend 'gsplat' needs CUDA tensors, got {device}; use backend='cpu' or move the tensors")
-    if inputs.Ks.requires_grad:
-        raise ValueError("gsplat gives no gradient of Ks: pass Ks.detach(), or use backend='torch'")
     gsplat = load_gsplat()
     own = built_in_max_alpha(gsplat)
     if settings.max_alpha != own:

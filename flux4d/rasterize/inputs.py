@@ -86,6 +86,8 @@ def _check_shapes(inputs: RasterInputs) -> None:
         raise ValueError(f"the tensors are {means.dtype}; convert them to float32 or float64")
     if not C or not D:
         raise ValueError(f"need at least one camera and one feature channel, got {C} and {D}")
+    if inputs.Ks.requires_grad:
+        raise ValueError("no gradient reaches Ks, as in gsplat; detach it")
 
 
 @torch.no_grad()
@@ -94,8 +96,12 @@ def _check_values(inputs: RasterInputs) -> None:
     # A sum is finite only if every summand is: one pass without a temporary.
     sums = torch.stack([value.sum() for value in inputs.named().values()])
     good = sums.isfinite().all() & _affine(inputs.viewmats).all()
+    focal = inputs.Ks[:, [0, 1], [0, 1]]
+    good &= (focal > 0).all()
     if len(inputs.quats):
-        good &= _lengths(inputs.quats).min() > 0
+        shortest, longest = _lengths(inputs.quats).aminmax()
+        least, most = inputs.opacities.aminmax()
+        good &= (shortest >= torch.finfo(shortest.dtype).tiny) & longest.isfinite() & (least >= 0) & (most <= 1)
     if not bool(good):
         _name_the_culprit(inputs)
 
@@ -123,11 +129,24 @@ def _name_the_culprit(inputs: RasterInputs) -> None:
         bad = _rows(~by_gaussian.isfinite().reshape(N, -1).all(dim=1)) if N else []
         if bad:
             raise ValueError(f"{name} of {len(bad)} Gaussians is not finite, first row {bad[0]}; check what made them")
-    bad = _rows(_lengths(inputs.quats) <= 0)
+    squares = _lengths(inputs.quats)
+    bad = _rows(squares < torch.finfo(squares.dtype).tiny)
     if bad:
         raise ValueError(
             f"quats of {len(bad)} Gaussians have norm zero, first row {bad[0]}; no rotation is meant by that"
         )
+    bad = _rows(~squares.isfinite())
+    if bad:
+        raise ValueError(f"quats of {len(bad)} Gaussians are too long to square, first row {bad[0]}; normalise them")
+    bad = _rows((inputs.opacities < 0) | (inputs.opacities > 1))
+    if bad:
+        raise ValueError(
+            f"opacities of {len(bad)} Gaussians are not within 0 and 1, first row {bad[0]}: "
+            f"{float(inputs.opacities[bad[0]])}; pass them activated (sigmoid)"
+        )
+    bad = _rows(~(inputs.Ks[:, [0, 1], [0, 1]] > 0).all(dim=1))
+    if bad:
+        raise ValueError(f"Ks of camera {bad[0]} has a focal length that is not positive; check what made it")
     bad = _rows(~_affine(inputs.viewmats))
     if bad:
         row = inputs.viewmats[bad[0], 3].tolist()

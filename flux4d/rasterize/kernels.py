@@ -34,7 +34,7 @@ from flux4d.rasterize.simd_rows import add_product, dot, load_rows, scalars, sto
 Array: TypeAlias = np.ndarray[Any, Any]
 Zeros: TypeAlias = tuple[Any, ...]
 
-SIMD_SOURCE = "544d4e98f1da881a"
+SIMD_SOURCE = "0e644e138626a783"
 """Start of the SHA-256 of simd.py and simd_rows.py: a change there must change this file, or numba runs old code."""
 TILE = 16
 BLOCK = 4
@@ -396,6 +396,12 @@ def add_up(
     row_width = slot_width(columns)
     sums = np.empty(row_width, v_slots.dtype)
     for g in range(many * part // parts, many * (part + 1) // parts):
+        seen = False
+        for slot in range(first_slots[g], first_slots[g + 1]):
+            seen |= touched[slot] != 0
+        if not seen:  # its opacity may be zero, its conic infinite
+            v_splats[g] = k.zero
+            continue
         for chunk in range(0, row_width, LANES):
             value = spread(k.zero)
             for slot in range(first_slots[g], first_slots[g + 1]):

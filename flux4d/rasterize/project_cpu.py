@@ -70,20 +70,20 @@ class _Project(torch.autograd.Function):
         in_parts(kernels.forward, index, centres, turns, sizes, opaque, view, lens, *outputs)
         rows = torch.from_numpy(index)
         ctx.mark_non_differentiable(rows, radii, boxes)
-        ctx.save_for_backward(means, quats, scales, viewmat)
-        ctx.index, ctx.lens = index, lens
+        ctx.save_for_backward(means, quats, scales, viewmat, rows)
+        ctx.lens = lens
         return (*floats, rows, radii, boxes)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        means, quats, scales, viewmat = (value.detach().contiguous() for value in ctx.saved_tensors)
+        means, quats, scales, viewmat, rows = (value.detach().contiguous() for value in ctx.saved_tensors)
         v_splats = (gradient.contiguous().numpy() for gradient in gradients[:3])
         v_gaussians = [torch.zeros_like(value) for value in (means, quats, scales)]
         v_view = torch.zeros(kernels.CHUNKS, 3, 4, dtype=torch.float64)
         in_parts(
             kernels.backward,
-            ctx.index,
+            rows.numpy(),
             *(value.numpy() for value in (means, quats, scales, viewmat)),
             ctx.lens,
             *v_splats,

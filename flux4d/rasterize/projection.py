@@ -145,7 +145,7 @@ def _covariance2d(
 
 def rotation_rows(quats: Tensor) -> list[list[Tensor]]:
     """Rotation matrices, row by row, one vector [N] an entry, of quaternions wxyz [N, 4] of any norm but zero."""
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(dim=1)
+    w, x, y, z = torch.nn.functional.normalize(quats, dim=1, eps=1e-30).unbind(dim=1)
     return [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],

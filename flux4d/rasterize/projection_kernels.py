@@ -15,6 +15,8 @@ from flux4d.rasterize.simd import prefetch
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
+SIMD_SOURCE = "0e644e138626a783"
+"""As in kernels.py: `prefetch` is compiled in."""
 CHUNKS = 64
 """Partial sums of the view matrix' gradient: fixed, so that the sum does not depend on the threads."""
 _AHEAD = 16
@@ -259,7 +261,10 @@ def backward(
             turned_x, turned_y = _times(row_x, rotation), _times(row_y, rotation)
             a, b = _scaled(turned_x, scales, g), _scaled(turned_y, scales, g)
             xx, xy, yy = _dot(a, a) + c.eps2d, _dot(a, b), _dot(b, b) + c.eps2d
-            over_det = c.one / (xx * yy - xy * xy)
+            det = xx * yy - xy * xy
+            if not det > c.zero:
+                continue  # culled
+            over_det = c.one / det
             v0, v1, v2 = v_conics[m, 0] * over_det, v_conics[m, 1] * over_det, v_conics[m, 2] * over_det
             v_det = -(v0 * yy - v1 * xy + v2 * xx) * over_det
             v_xx, v_xy, v_yy = c.two * (v2 + v_det * yy), -v1 - c.two * v_det * xy, c.two * (v0 + v_det * xx)

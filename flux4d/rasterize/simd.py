@@ -240,7 +240,7 @@ def lowest_bit(typing_context, value):
 
 @intrinsic
 def prefetch(typing_context, array, index):
-    """Ask for a number of a contiguous 1-D array to be brought near; any index is safe."""
+    """Ask for a number of a contiguous array, counted flat, to be brought near; any index is safe."""
 
     def emit(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
