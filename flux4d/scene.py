@@ -57,7 +57,7 @@ class SceneConfig:
     """Standard deviation of a LiDAR Gaussian in mean distances to its 3 nearest neighbours.
 
     The paper says 1, of one sweep's neighbours; the input sweeps overlap, and on the real slice 0.35 gives the
-    unrefined scene 22.2 dB where 1 gives 14.8 (front camera, 640 pixels wide).
+    unrefined scene 22.2 dB where 1 gives 14.8 (front camera, 640 pixels wide, lone returns not yet cut).
     """
     max_spread: float | None = 1.0
     """Neighbour distances above this many times what is usual at a point's distance (the clip's median of distance to
