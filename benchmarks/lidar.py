@@ -3,8 +3,9 @@
 Run with ``python -m benchmarks.lidar [--store STORE] [--quick] [--json] [--pictures FOLDER]``. Every clip's input
 frames are lifted (`flux4d.scene`, all directions, no sky) and its interpolation and future frames are rendered as
 range images of 64 beams by 1800 columns. Each variant differs from `base` in one thing, so that its row says what that
-thing is worth. The floors are those of ``flux4d-eval lidar``, which scores scenes as they are and a network's too, and
-one more: the nearest point of all input sweeps in a ray's cell. Figures are means over sweeps.
+thing is worth; those named max_pixels differ in how the balls of lone returns are held small. The floors are those of
+``flux4d-eval lidar``, which scores scenes as they are and a network's too, and one more: the nearest point of all input
+sweeps in a ray's cell. Figures are means over sweeps.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -50,16 +52,19 @@ class Case:
 
     path: SensorPath
     sweeps: dict[int, tuple[SpinningLidar, RangeTruth]]
+    in_inputs: NDArray[np.bool_]
+    """[H, W] `SensorPath.returned_in_inputs`."""
 
     @classmethod
     def of(cls, path: SensorPath, frames: tuple[int, ...]) -> Case:
         turns = {frame: path.turn(frame) for frame in frames}
-        return cls(path, {frame: (lidar, path.truth(frame, lidar)) for frame, lidar in turns.items()})
+        sweeps = {frame: (lidar, path.truth(frame, lidar)) for frame, lidar in turns.items()}
+        return cls(path, sweeps, path.returned_in_inputs())
 
     def score(self, name: str, kind: RangeKind, frame: int, image: SweepImage, cpu_s: float | None = None) -> SweepRow:
         lidar, truth = self.sweeps[frame]
         ranges = image.median if kind == "median" else image.expected
-        scores = score_sweep(ranges, image.returned, truth, lidar.directions())
+        scores = score_sweep(ranges, image.returned, truth, lidar.directions(), self.in_inputs)
         record = self.path.clip.record
         return SweepRow(name, kind, record.clip_id, False, frame, record.role(frame), scores, cpu_s)
 

@@ -11,8 +11,7 @@ nothing learned, so that only places and colours differ. A shutter can change tw
 Standard deviations are held at 0.1 m: balls of a metre that lone returns may become (`SceneConfig.max_spread` cuts most
 of them) spread over a tenth of the image, and what colour they happen to catch moves PSNR by 1 dB whichever way the
 time is changed.
-For the same reason look at a wrong offset too (12 ms late, say). Returns within 1 m of where any camera of the clip
-passes are left out: the LiDAR sees parts of the car itself, and 5 cm before a lens they cover its image.
+For the same reason look at a wrong offset too (12 ms late, say).
 
 Gains are against no shutter at all, view by view: mean, standard deviation, and how many views gain. ``depth`` is the
 depth error of the rolling rendering; LiDAR depth is projected at the stamp.
@@ -46,8 +45,6 @@ from store_schema.dataset import open_dataset
 
 Applied = Literal["render", "colours", "both"]
 Row = dict[str, Any]
-CLEAR_M = 1.0
-"""Nothing is rendered nearer than this to where a camera is at any view's stamp, m."""
 METRICS: dict[str, Callable[[ViewScores], float | None]] = {
     "psnr": lambda scores: scores.full.psnr,
     "ssim": lambda scores: scores.full.ssim,
@@ -72,28 +69,21 @@ def clip_rows(
     views = [view for view in clip.views_of(*roles) if view.camera in cameras]
     truths = [truth_of(view, width) for view in views]
     images = decode(clip)
-    plain = _scene(clip, config)
+    plain = reconstruct(clip, None, config, static=True)
     _, looked_up, changed = recoloured(clip, images, Shutter())
     print(f"{clip.record.clip_id}: {looked_up} colours looked up, {changed} differ at the stamps", file=sys.stderr)
     base = _scores(plain, clip, views, truths, Shutter())
     for camera in cameras:
         yield from _rows(clip, camera, views, base, base, "both", Shutter())
     for shutter in (shutter for shutter in shutters if not shutter.instant):
-        coloured = plain if set(applied) == {"render"} else _scene(recoloured(clip, images, shutter)[0], config)
+        coloured = plain
+        if set(applied) != {"render"}:
+            coloured = reconstruct(recoloured(clip, images, shutter)[0], None, config, static=True)
         for way in applied:
             scene, seen = plain if way == "render" else coloured, Shutter() if way == "colours" else shutter
             scores = _scores(scene, clip, views, truths, seen)
             for camera in cameras:
                 yield from _rows(clip, camera, views, scores, base, way, shutter)
-
-
-def _scene(clip: Clip, config: SceneConfig) -> Gaussians:
-    scene = reconstruct(clip, None, config, static=True)
-    clear = torch.ones(len(scene), dtype=torch.bool)
-    for view in clip.views:
-        lens = torch.from_numpy(view.cam2ego0[:3, 3]).to(scene.means)
-        clear &= (scene.means - lens).norm(dim=1) > CLEAR_M
-    return scene.select(clear)
 
 
 def _scores(

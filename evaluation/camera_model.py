@@ -24,7 +24,10 @@ class CameraModel:
         """What is done to renderings, in whole sentences; empty when nothing is."""
         sentences = []
         if not self.shutter.instant:
-            sentences.append(f"Colours are rendered with {_rows(self.shutter)}, depth at the view's time.")
+            sentences.append(
+                f"Colours are rendered with {_rows(self.shutter)}; depth, and the mask of the moving regions, are "
+                "those of the view's time."
+            )
         if self.exposure is not None:
             frame = " and input frame" if self.exposure.per_frame else ""
             sentences.append(

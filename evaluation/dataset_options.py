@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evaluation.camera_model import CameraModel
+
 _DEFAULT_FLOW = {"expand_m": 0.0, "overlap": "smallest", "lidars": "own"}
 
 
@@ -18,6 +20,23 @@ def unusual_options(features: Mapping[str, Any]) -> str:
     words = [f"flow.{name} {value}" for name, value in flow.items() if value != _DEFAULT_FLOW.get(name)]
     words += [f"{camera} taken {1000 * shift:+g} ms from its stamp" for camera, shift in _shifts(features)]
     return "; ".join(words)
+
+
+def shutter_notes(features: Mapping[str, Any], camera_model: CameraModel) -> list[str]:
+    """Words for each camera that gives views and whose stamps both the build and the shutter's offset move.
+
+    Args:
+        features: As in `unusual_options`.
+        camera_model: What renderings are scored with.
+    """
+    offset = camera_model.shutter.offset
+    return [
+        f"{camera} was taken {1000 * shift:+g} ms from its stamp when the dataset was built, and the shutter's offset "
+        f"of {1000 * offset:+g} ms comes on top: {1000 * (shift + offset):+g} ms in all; if both mean the same delay, "
+        "leave one out"
+        for camera, shift in _shifts(features)
+        if shift and offset and camera in features.get("view_cameras", ())
+    ]
 
 
 def _shifts(features: Mapping[str, Any]) -> list[tuple[str, float]]:

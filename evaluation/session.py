@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evaluation.camera_model import CameraModel
 from evaluation.clip_choice import chosen_records
-from evaluation.dataset_options import unusual_options
+from evaluation.dataset_options import shutter_notes, unusual_options
 from evaluation.evaluate import evaluate
 from evaluation.json_file import from_json, load_json, save_json
 from evaluation.lpips_weights import load_lpips
@@ -69,6 +69,10 @@ def run_evaluation(command: Run) -> Path:
         console.print(f"note: the run was trained on dataset {trained.record.get('dataset_version')}", highlight=False)
     if cameras.in_words:
         console.print(f"note: {cameras.in_words}", highlight=False)
+    features = dataset.manifest.config.get("features", {})
+    twice = shutter_notes(features, cameras)
+    for note in twice:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if command.run is not None and cameras.shutter != trained.shutter:
         console.print(f"note: the run was trained with {trained.shutter}", highlight=False)
     lpips = load_lpips(command.lpips_net, command.lpips_weights, device)
@@ -83,7 +87,7 @@ def run_evaluation(command: Run) -> Path:
         backend=command.backend,
         camera_model=cameras,
         seen_clips=seen,
-        dataset_options=unusual_options(dataset.manifest.config.get("features", {})),
+        dataset_options="; ".join(words for words in (unusual_options(features), *twice) if words),
         progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
         observer=book,
     )

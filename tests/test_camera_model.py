@@ -10,6 +10,7 @@ import torch
 
 import flux4d.recorded
 from evaluation.camera_model import IDEAL, CameraModel
+from evaluation.dataset_options import shutter_notes
 from evaluation.evaluate import Method, evaluate
 from evaluation.image_metrics import score_view
 from evaluation.options import Run, ShutterOptions
@@ -23,9 +24,11 @@ from flux4d.recorded import render_recorded
 from flux4d.render import render
 from flux4d.scene import SceneConfig
 from flux4d.shutter import Shutter
+from pipelines.plan import BuildConfig
 from tests.rolling import street
 
 ROLLING = Shutter(0.03, -0.012)
+OF_THE_STAMP = "depth, and the mask of the moving regions, are those of the view's time."
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +162,16 @@ def notes(evaluation):
         (
             CameraModel(Shutter(0.03, -0.012)),
             "Colours are rendered with rows exposed over 30 ms, first row first, the middle 12 ms before the view's "
-            "time, depth at the view's time.",
+            f"time; {OF_THE_STAMP}",
         ),
         (
             CameraModel(Shutter(-0.015)),
-            "Colours are rendered with rows exposed over 15 ms, last row first, the middle at the view's time, depth "
-            "at the view's time.",
+            "Colours are rendered with rows exposed over 15 ms, last row first, the middle at the view's time; "
+            f"{OF_THE_STAMP}",
         ),
         (
             CameraModel(Shutter(offset=0.004)),
-            "Colours are rendered with all rows exposed 4 ms after the view's time, depth at the view's time.",
+            f"Colours are rendered with all rows exposed 4 ms after the view's time; {OF_THE_STAMP}",
         ),
         (
             CameraModel(exposure=ExposureConfig(kind="channels", per_frame=True)),
@@ -223,3 +226,38 @@ def test_the_command_takes_the_shutter_of_the_run_where_it_says_nothing(readout,
     assert camera_model(replace(command, exposure="gain"), trained).exposure == ExposureConfig(kind="gain")
     with pytest.raises(ValueError, match="exposure kind='spline': use one of"):
         camera_model(replace(command, exposure="spline"), trained)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "shutter", "words"),
+    [
+        ({}, ROLLING, []),
+        ({"front_camera": 0.0}, ROLLING, []),
+        ({"front_camera": -0.012}, Shutter(0.03), []),
+        ({"front_camera": -0.012}, IDEAL.shutter, []),
+        ({"left_camera": -0.012}, ROLLING, []),  # gives no view
+        (
+            {"front_camera": -0.012, "left_camera": 0.005},
+            ROLLING,
+            [
+                "front_camera was taken -12 ms from its stamp when the dataset was built, and the shutter's offset of "
+                "-12 ms comes on top: -24 ms in all; if both mean the same delay, leave one out"
+            ],
+        ),
+        (
+            {"front_camera": -0.012},
+            Shutter(offset=0.012),
+            [
+                "front_camera was taken -12 ms from its stamp when the dataset was built, and the shutter's offset of "
+                "+12 ms comes on top: +0 ms in all; if both mean the same delay, leave one out"
+            ],
+        ),
+    ],
+)
+def test_a_shift_of_the_build_and_an_offset_add_up(tmp_path, shifts, shutter, words):
+    features = BuildConfig(root=tmp_path, out=tmp_path, camera_time_shift=shifts).content()["features"]
+    assert shutter_notes(features, CameraModel(shutter)) == words
+
+
+def test_datasets_of_before_there_were_shifts_need_no_note():
+    assert shutter_notes({}, CameraModel(ROLLING)) == []

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from benchmarks.lidar import Case, run_floors, run_variant
-from benchmarks.lidar_parts import VARIANTS, scene_of, standing
+from benchmarks.lidar_parts import VARIANTS, Variant, scene_of, standing
+from evaluation.lidar.evaluate import SweepImage
 from evaluation.lidar.path import SensorPath, frames_folder
 from evaluation.lidar.results import means_of
+from flux4d.gaussians import Gaussians
+from flux4d.lidar import BEAM_EPS2D
 from pipelines.build import build
 from pipelines.plan import BuildConfig
 from store_schema.dataset import open_dataset
@@ -35,7 +40,9 @@ def test_variants_differ_from_base_as_they_say(case: Case) -> None:
     assert set(case.path.clip.points.sensor[base.source.numpy()]) == {0}
     assert set(case.path.clip.points.sensor[both.source.numpy()]) == {0, 1}
     assert not base.is_sky.any()
-    assert (scene_of(case.path, WAYS["max_pixels 0.25"]).scales <= base.scales).all()
+    uncut, small = (scene_of(case.path, WAYS[f"max_pixels {pixels}"]).scales for pixels in (None, 0.25))
+    assert (base.scales <= uncut).all()
+    assert (small <= uncut).all()
     assert not base.velocities.any()
     assert scene_of(case.path, WAYS["true velocities"]).velocities.any()
     turn = case.path.turn(3)
@@ -43,6 +50,23 @@ def test_variants_differ_from_base_as_they_say(case: Case) -> None:
     np.testing.assert_array_equal(still.lidar2world[0], still.lidar2world[1])
     np.testing.assert_allclose(still.poses(np.array(0.9)), turn.poses(np.array(0.5)), atol=1e-9)
     assert np.abs(turn.lidar2world[1] - turn.lidar2world[0]).max() > 0.01
+
+
+def unlike(a: Gaussians, b: Gaussians) -> bool:
+    return len(a) != len(b) or any(not torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+
+
+@pytest.mark.parametrize("variant", VARIANTS[1:], ids=lambda variant: variant.name)
+def test_every_variant_changes_the_scene_or_the_image(case: Case, variant: Variant) -> None:
+    scenes = [scene_of(case.path, way) for way in (WAYS["base"], variant)]
+    if (variant.eps2d, variant.finer, variant.sweep_motion) == (BEAM_EPS2D, 1, True):
+        assert unlike(*scenes)
+    else:
+        images: list[SweepImage] = []
+        one = replace(case, sweeps={3: case.sweeps[3]})
+        for way in (WAYS["base"], variant):
+            run_variant(one, way, lambda *kept: images.append(kept[3]))
+        assert not np.array_equal(images[0].expected, images[1].expected)
 
 
 def test_rows_hold_every_frame_kind_and_floor(case: Case) -> None:

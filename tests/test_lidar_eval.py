@@ -15,8 +15,9 @@ from rich.console import Console
 from evaluation.__main__ import main
 from evaluation.evaluate import Method
 from evaluation.json_file import load_json
-from evaluation.lidar.evaluate import ScoredClip, score_clip
-from evaluation.lidar.floors import LAST, NEAREST, nearest_in_cell
+from evaluation.lidar.evaluate import ScoredClip, render_sweep, score_clip
+from evaluation.lidar.floors import LAST, NEAREST, input_points, nearest_in_cell
+from evaluation.lidar.own_car import without_own_car
 from evaluation.lidar.path import NoLidarTruthError, SensorPath, frames_folder
 from evaluation.lidar.pictures import MADE_UP, MISSED, error_colours
 from evaluation.lidar.results import LidarEvaluation, means_of
@@ -77,6 +78,7 @@ def perfect(path: SensorPath, frame: int) -> Method:
         points, times = path.sweep(frame)
         away = np.linalg.norm(points - path.origins(times), axis=1)
         scene = gaussians_at(points, times, 1.0)
+        scene = replace(scene, source=torch.full_like(scene.source, -1))  # of no input sweep
         # A tenth of a column wide: each lies in its own pixel.
         narrow = torch.from_numpy((0.1 * 2 * np.pi / path.rig.columns * away).astype(np.float32))
         return replace(scene, scales=narrow[:, None].repeat(1, 3))
@@ -132,6 +134,50 @@ def test_a_perfect_scene_scores_near_zero(scored: ScoredClip) -> None:
     late = next(r for r in scored.sweeps if (r.method, r.kind, r.frame) == ("perfect", "median", 11))
     assert late.scores.median_error is not None
     assert late.scores.median_error > 0.05
+
+
+def test_methods_and_floors_do_not_know_the_own_car(path: SensorPath) -> None:
+    points, scene = path.clip.points, gaussians_at(path.clip.points.means, path.clip.points.times, 0.1)
+    away = np.linalg.norm(points.means - path.origins(points.times), axis=1)
+    own, kept = np.flatnonzero(away < 2.0), torch.from_numpy(np.flatnonzero(away >= 2.0))
+    assert 100 < len(own) < 0.05 * len(points)
+    assert np.abs(away - 2.0).min() > 1e-4  # no point for rounding to decide on
+    assert torch.equal(without_own_car(scene, path).means, scene.means[kept])
+    made_up = replace(scene, source=torch.full_like(scene.source, -1))
+    assert len(without_own_car(made_up, path)) == len(points)
+    inputs = path.clip.record.input_frames
+    spinning = points.sensor == 0
+    assert sum(len(input_points(path, frame)) for frame in inputs) == (spinning & (away >= 2.0)).sum()
+    ways = [Method("all", "", lambda _: scene), Method("kept", "", lambda _: scene.select(kept))]
+    found = score_clip(path, ways, every=5)
+    assert found.sensor.gaussians == {"all": len(kept), "kept": len(kept)}
+    scores = [[row.scores for row in found.sweeps if row.method == name] for name in ("all", "kept")]
+    assert scores[0] == scores[1]
+    # Left in, they are in the way of other sweeps.
+    images = [render_sweep(left, path.turn(9)).expected for left in (scene, scene.select(kept))]
+    assert (images[0] < images[1] - 1).sum() > 10
+
+
+def test_nothing_is_seen_nearer_than_the_own_car(path: SensorPath) -> None:
+    turn = path.turn(3)
+    for distance, seen in ((1.0, False), (1.9, False), (2.1, True), (5.0, True)):
+        ranges = np.full((len(turn.elevations), turn.columns), distance)
+        place, time = turn.points(ranges)[3, 100], turn.column_times()[100]
+        lone = gaussians_at(place[None], np.array([time]), 0.05)
+        assert render_sweep(lone, turn).returned.any() == seen, distance
+        assert (nearest_in_cell(lone.means, turn) > 0).any() == seen, distance
+
+
+def test_hard_rays_are_those_some_input_sweep_returned(path: SensorPath, scored: ScoredClip) -> None:
+    inputs = np.zeros((len(TINY.elevations), TINY.columns), bool)
+    for frame in path.clip.record.input_frames:
+        truth = path.truth(frame, path.turn(frame))
+        inputs |= truth.range >= 2.0
+    np.testing.assert_array_equal(path.returned_in_inputs(), inputs)
+    assert 0 < (~inputs).sum() < inputs.sum()
+    for row in scored.sweeps:
+        truth = path.truth(row.frame, path.turn(row.frame))
+        assert row.scores.dropped_rays_hard == (truth.known & ~truth.returned & inputs).sum()
 
 
 def test_every_way_is_scored_once_a_sweep(scored: ScoredClip, path: SensorPath) -> None:

@@ -29,6 +29,7 @@ def truth_of(ranges: list[list[float]], known: list[list[bool]] | None = None) -
     )
 
 
+NONE = np.zeros((2, 3), bool)
 AHEAD = np.broadcast_to([1.0, 0.0, 0.0], (2, 3, 3))
 
 
@@ -36,7 +37,8 @@ def test_figures_by_hand() -> None:
     truth = truth_of([[10, 20, 0], [5, 0, 7]], [[True, True, True], [True, True, False]])
     ranges = np.array([[11.0, 17.0, 3.0], [np.nan, 0.0, 100.0]])
     returned = np.array([[True, True, True], [False, False, True]])
-    scores = score_sweep(ranges, returned, truth, AHEAD)
+    in_inputs = np.array([[True, True, True], [False, False, True]])
+    scores = score_sweep(ranges, returned, truth, AHEAD, in_inputs)
     # Both return: errors 1 and 3. The last ray is not known, and its error of 93 m does not count.
     assert (scores.rays, scores.known_rays, scores.dropped_rays) == (2, 5, 2)
     assert scores.median_error == pytest.approx(2)
@@ -47,15 +49,30 @@ def test_figures_by_hand() -> None:
     assert scores.drop_accuracy == pytest.approx(3 / 5)
     assert scores.drop_precision == pytest.approx(1 / 2)
     assert scores.drop_recall == pytest.approx(1 / 2)
+    # Of those two (0, 2) alone came back in an input sweep, and is missed.
+    assert (scores.drop_recall_hard, scores.dropped_rays_hard) == (0, 1)
     # Rendered 11, 17, 3 on a line; true 10, 20, 5: nearest 1, 3, 2 and 1, 3, 2.
     assert scores.chamfer == pytest.approx(2 + 2)
     assert scores.chamfer_points == (3, 3)
 
 
+def test_hard_drops_by_hand() -> None:
+    """Rays 0 to 3 drop; 0, 1 and 2 came back in an input sweep, 0 and 3 are said to drop. Ray 5 is not known."""
+    truth = truth_of([[0, 0, 0], [0, 8, 0]], [[True, True, True], [True, True, False]])
+    returned = np.array([[False, True, True], [False, True, False]])
+    in_inputs = np.array([[True, True, True], [False, True, True]])
+    scores = score_sweep(np.full((2, 3), 8.0), returned, truth, AHEAD, in_inputs)
+    assert scores.drop_recall_hard == pytest.approx(1 / 3)
+    assert scores.drop_recall == pytest.approx(1 / 2)
+    assert (scores.dropped_rays_hard, scores.dropped_rays) == (3, 4)
+    easy = score_sweep(np.full((2, 3), 8.0), returned, truth, AHEAD, NONE)
+    assert (easy.drop_recall_hard, easy.dropped_rays_hard) == (None, 0)
+
+
 def test_far_points_are_in_no_chamfer_distance() -> None:
     truth = truth_of([[10, 90, 0], [0, 0, 0]])
     ranges = np.array([[12.0, 12.5, 0], [0, 0, 0]])
-    scores = score_sweep(ranges, ranges > 0, truth, AHEAD, chamfer_range=50)
+    scores = score_sweep(ranges, ranges > 0, truth, AHEAD, NONE, chamfer_range=50)
     assert scores.chamfer_points == (2, 1)
     assert scores.chamfer == pytest.approx(2.25 + 2)
     assert scores.rmse == pytest.approx(math.sqrt((2**2 + 77.5**2) / 2))
@@ -63,23 +80,27 @@ def test_far_points_are_in_no_chamfer_distance() -> None:
 
 def test_empty_sets_are_not_zero() -> None:
     none = np.zeros((2, 3))
-    nothing = score_sweep(none, none > 0, truth_of([[0, 0, 0]] * 2), AHEAD)
+    nothing = score_sweep(none, none > 0, truth_of([[0, 0, 0]] * 2), AHEAD, NONE)
     assert (nothing.rays, nothing.drop_accuracy, nothing.drop_recall, nothing.drop_precision) == (0, 1, 1, 1)
     found = nothing.median_error, nothing.median_squared_error, nothing.mean_error, nothing.rmse, nothing.chamfer
     assert found == (None,) * 5
-    all_back = score_sweep(none + 4, none == 0, truth_of([[4, 4, 4]] * 2), AHEAD)
+    assert (nothing.drop_recall_hard, nothing.dropped_rays_hard) == (None, 0)
+    all_back = score_sweep(none + 4, none == 0, truth_of([[4, 4, 4]] * 2), AHEAD, ~NONE)
     assert (all_back.drop_precision, all_back.drop_recall, all_back.drop_accuracy) == (None, None, 1)
     assert (all_back.rmse, all_back.chamfer) == (0, 0)
-    unknown = score_sweep(none, none > 0, truth_of([[4, 4, 4]] * 2, [[False] * 3] * 2), AHEAD)
+    assert (all_back.drop_recall_hard, all_back.dropped_rays_hard) == (None, 0)
+    unknown = score_sweep(none, none > 0, truth_of([[4, 4, 4]] * 2, [[False] * 3] * 2), AHEAD, ~NONE)
     assert (unknown.drop_accuracy, unknown.known_rays) == (None, 0)
 
 
 def test_wrong_input_is_said() -> None:
     truth = truth_of([[4, 4, 4]] * 2)
     with pytest.raises(ValueError, match="render its turn"):
-        score_sweep(np.ones((3, 2)), np.ones((3, 2), bool), truth, AHEAD)
+        score_sweep(np.ones((3, 2)), np.ones((3, 2), bool), truth, AHEAD, NONE)
+    with pytest.raises(ValueError, match=r"in_inputs \(1, 3\) .*render its turn"):
+        score_sweep(np.ones((2, 3)), NONE, truth, AHEAD, NONE[:1])
     with pytest.raises(ValueError, match="not finite and positive"):
-        score_sweep(np.full((2, 3), np.nan), np.ones((2, 3), bool), truth, AHEAD)
+        score_sweep(np.full((2, 3), np.nan), np.ones((2, 3), bool), truth, AHEAD, NONE)
     with pytest.raises(ValueError, match="points must be"):
         range_truth(np.zeros((4, 3)), np.zeros(3), turn())
     with pytest.raises(ValueError, match="the turn of"):

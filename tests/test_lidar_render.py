@@ -189,6 +189,50 @@ def test_the_seam_is_nowhere(columns: int, clockwise: bool) -> None:
     np.testing.assert_allclose(other.range, one.range.roll(columns, dims=1), atol=1e-4)
 
 
+@pytest.mark.parametrize("clockwise", [True, False])
+def test_the_seam_is_nowhere_for_what_covers_a_third_of_the_turn(clockwise: bool) -> None:
+    """Faint balls of 1 to 2 m at 2 to 4 m, far from the seam with their centres; the turn begins elsewhere."""
+    lidar = replace(spinning(360, moving=False, clockwise=clockwise), lidar2world=np.stack([np.eye(4)] * 2))
+    g = torch.Generator().manual_seed(7)
+    one, count = scene(1, order=0).static(), 12
+    angle = torch.linspace(0, 2 * math.pi, count + 1, dtype=torch.float64)[:-1]
+    distance, size = (low + high * torch.rand(count, generator=g).double() for low, high in ((2, 2), (1, 1)))
+    balls = one.select(torch.zeros(count, dtype=torch.long))
+    balls = replace(
+        balls,
+        means=torch.stack([distance * angle.cos(), distance * angle.sin(), 0 * angle], dim=1),
+        scales=size[:, None] * torch.tensor([1.0, 0.8, 1.2], dtype=torch.float64),
+        opacities=torch.full((count,), 0.03, dtype=torch.float64),
+    )
+    turned = (-90 if clockwise else 90) * lidar.column_width
+    for chosen in (*(balls.select(torch.tensor([k])) for k in range(count)), balls):
+        here, there = (
+            render_lidar(chosen, replace(lidar, start_azimuth=start), backend="torch")
+            for start in (lidar.start_azimuth, lidar.start_azimuth + turned)
+        )
+        assert (here.alpha > 0).any(dim=0).sum() > 60
+        np.testing.assert_allclose(there.alpha, here.alpha.roll(-90, dims=1), atol=1e-9)
+        np.testing.assert_allclose(there.range, here.range.roll(-90, dims=1), atol=1e-6)
+
+
+def test_no_gaussian_is_missed_beside_the_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide and narrow, near and fast, seen from a sensor that moves: as if all were looked for at both ends."""
+    lidar, gaussians = spinning(360), scene(600, seed=8, order=0)
+    centre = torch.tensor([1.0, -2.0, 0.3], dtype=torch.float64)
+    near = replace(
+        gaussians,
+        means=centre + 0.2 * (gaussians.means - centre),
+        scales=gaussians.scales * torch.tensor([0.1, 1.0, 2.0], dtype=torch.float64).repeat(200)[:, None],
+        times=0 * gaussians.times + 0.35,
+        velocities=4 * gaussians.velocities,
+    )
+    found = splats_of(near, lidar)
+    monkeypatch.setattr("flux4d.rasterize.project_spinning.SEAM_SHARE", 1.0)
+    every = splats_of(near, lidar)
+    drawn, wanted = (splats.boxes[:, 1] > splats.boxes[:, 0] for splats in (found, every))
+    assert sorted(found.means2d[drawn, 0].tolist()) == sorted(every.means2d[wanted, 0].tolist())
+
+
 def gaussian_at(place: tuple[float, float, float], velocity: tuple[float, float, float] = (0, 0, 0)) -> Gaussians:
     one = scene(1, order=0)
     return replace(

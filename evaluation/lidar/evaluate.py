@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from evaluation.evaluate import Method
 from evaluation.lidar.floors import floor_images
 from evaluation.lidar.metrics import score_sweep
+from evaluation.lidar.own_car import without_own_car
 from evaluation.lidar.path import SensorPath
 from evaluation.lidar.results import RangeKind, SensorRow, SweepRow
 from evaluation.lidar.truth import OWN_BODY, RangeTruth
@@ -71,7 +72,8 @@ def score_clip(
 ) -> ScoredClip:
     """Score methods and floors on a clip's held-out sweeps.
 
-    Range images are rendered on the CPU, wherever the scene was made: that is where the fast rasteriser for them is.
+    Gaussians made from returns of the own car are left out, as floors leave out such points. Range images are rendered
+    on the CPU, wherever the scene was made: that is where the fast rasteriser for them is.
 
     Args:
         path: The clip with its sensor.
@@ -90,6 +92,7 @@ def score_clip(
         raise ValueError(f"clip {record.clip_id} has no interpolation or future frame: no sweep is held out")
     turns = {frame: path.turn(frame) for frame in frames}
     truths = {frame: path.truth(frame, turns[frame]) for frame in frames}
+    in_inputs = path.returned_in_inputs()
     rows: list[SweepRow] = []
 
     def add(
@@ -100,14 +103,14 @@ def score_clip(
         returned: NDArray[np.bool_],
         spent: float | None,
     ) -> None:
-        scores = score_sweep(ranges, returned, truths[frame], turns[frame].directions())
+        scores = score_sweep(ranges, returned, truths[frame], turns[frame].directions(), in_inputs)
         rows.append(SweepRow(method, kind, record.clip_id, seen, frame, record.role(frame), scores, spent))
 
     gaussians: dict[str, int] = {}
     seconds: dict[str, float] = {}
     for method in methods:
         start = time.perf_counter()
-        scene = method.reconstruct(path.clip).to("cpu")
+        scene = without_own_car(method.reconstruct(path.clip).to("cpu"), path)
         seconds[method.name], gaussians[method.name] = time.perf_counter() - start, len(scene)
         for frame in frames:
             start = time.perf_counter()

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evaluation.lidar.own_car import beyond_own_car
 from evaluation.lidar.path import SPINNING, SensorPath
-from evaluation.lidar.truth import OWN_BODY, in_sensor_axes
+from evaluation.lidar.truth import OWN_BODY
 from flux4d.lidar import SpinningLidar
 from flux4d.rasterize.project_spinning import project_spinning
 
@@ -35,8 +36,7 @@ def input_points(path: SensorPath, frame: int) -> Tensor:
     """Points [P, 3] m of an input sweep of the spinning LiDAR, without those of its own car."""
     points = path.clip.points
     rows = np.flatnonzero((points.frame == frame) & (points.sensor == SPINNING))
-    local = in_sensor_axes(points.means[rows].astype(np.float64), points.times[rows].astype(float), path.turn(frame))
-    return torch.from_numpy(points.means[rows[np.linalg.norm(local, axis=1) >= OWN_BODY]])
+    return torch.from_numpy(points.means[rows[beyond_own_car(path, rows)]])
 
 
 def nearest_in_cell(means: Tensor, lidar: SpinningLidar, far: float = 250.0) -> NDArray[np.float32]:

@@ -40,9 +40,14 @@ class LidarScores:
     """Share of the rays said to be dropped that are."""
     drop_recall: float | None
     """Share of the dropped rays that are said to be."""
+    drop_recall_hard: float | None
+    """The same share of the dropped rays that came back in some input sweep. The others came back in none, as those to
+    the sky: that they drop is known beforehand."""
     known_rays: int
     dropped_rays: int
     """Known rays that truly do not come back."""
+    dropped_rays_hard: int
+    """Those of them that came back in some input sweep."""
     chamfer: float | None
     """Mean distance of a rendered point to its nearest true point, plus the other way round [m] (NeuRAD's)."""
     chamfer_points: tuple[int, int]
@@ -54,6 +59,7 @@ def score_sweep(
     returned: NDArray[np.bool_],  # [H, W]
     truth: RangeTruth,
     directions: NDArray[np.float64],  # [H, W, 3]
+    in_inputs: NDArray[np.bool_],  # [H, W]
     chamfer_range: float = CHAMFER_RANGE,
 ) -> LidarScores:
     """Compare a rendered sweep with the truth.
@@ -64,16 +70,17 @@ def score_sweep(
         truth: The measured sweep.
         directions: Unit vectors of the rays; points of both clouds are taken on them, so that how finely the grid
             cuts azimuths does not count.
+        in_inputs: Rays that came back in some input sweep (`SensorPath.returned_in_inputs`).
         chamfer_range: m, points up to here are compared.
 
     Raises:
         ValueError: sizes differ, or a ray comes back from a range that is not finite and positive.
     """
     shape = truth.range.shape
-    if ranges.shape != shape or returned.shape != shape or directions.shape != (*shape, 3):
+    if {ranges.shape, returned.shape, in_inputs.shape} != {shape} or directions.shape != (*shape, 3):
         raise ValueError(
-            f"ranges {ranges.shape}, returned {returned.shape} and directions {directions.shape} must be those of the "
-            f"truth's {shape} rays: render its turn"
+            f"ranges {ranges.shape}, returned {returned.shape}, in_inputs {in_inputs.shape} and directions "
+            f"{directions.shape} must be those of the truth's {shape} rays: render its turn"
         )
     back = returned & truth.known
     if not (np.isfinite(ranges[back]) & (ranges[back] > 0)).all():
@@ -86,6 +93,7 @@ def score_sweep(
     )
     known, said = truth.known, ~returned & truth.known
     dropped = known & ~truth.returned
+    hard = dropped & in_inputs
     right = int((said & dropped).sum())
     return LidarScores(
         median_error=float(np.median(error)) if len(error) else None,
@@ -96,8 +104,10 @@ def score_sweep(
         drop_accuracy=_share(int((said == dropped)[known].sum()), int(known.sum())),
         drop_precision=_share(right, int(said.sum())),
         drop_recall=_share(right, int(dropped.sum())),
+        drop_recall_hard=_share(int((said & hard).sum()), int(hard.sum())),
         known_rays=int(known.sum()),
         dropped_rays=int(dropped.sum()),
+        dropped_rays_hard=int(hard.sum()),
         chamfer=chamfer_distance(here, there),
         chamfer_points=(len(here), len(there)),
     )

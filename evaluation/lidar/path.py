@@ -139,6 +139,14 @@ class SensorPath:
         """The measured range image of a clip frame."""
         return range_truth(*self.sweep(frame), lidar)
 
+    def returned_in_inputs(self) -> NDArray[np.bool_]:
+        """Rays (beam and firing, counted from the turn's begin) that came back in some input sweep of the clip. [H, W]
+
+        Returns of the own car do not count.
+        """
+        truths = (self.truth(frame, self.turn(frame)) for frame in self.clip.record.input_frames)
+        return np.asarray(np.any([truth.returned & truth.known for truth in truths], axis=0))
+
     def origins(self, times: NDArray[np.floating]) -> NDArray[np.float64]:
         """[N, 3] place of the sensor at `times` [N] of the clip."""
         if not len(times):

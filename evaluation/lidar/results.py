@@ -14,7 +14,7 @@ from store_schema.clip import Role
 
 RangeKind = Literal["expected", "median", "floor"]
 """Range read from a rendering (`flux4d.lidar.LidarImage`), or what was measured, for a floor."""
-_COUNTS = ("rays", "known_rays", "dropped_rays")
+_COUNTS = ("rays", "known_rays", "dropped_rays", "dropped_rays_hard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,12 @@ class LidarMeans:
     drop_accuracy: float | None
     drop_precision: float | None
     drop_recall: float | None
+    drop_recall_hard: float | None
     chamfer: float | None
     rays: int
     known_rays: int
     dropped_rays: int
+    dropped_rays_hard: int
     render_seconds: float | None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evaluation.columns import Column
 from evaluation.lidar.metrics import CHAMFER_RANGE
 from evaluation.lidar.results import LidarEvaluation, LidarMeans, SweepRow, means_of
+from evaluation.lidar.truth import OWN_BODY
 from evaluation.results import GROUPS
 from evaluation.tables import Row, Table, number
 
@@ -22,21 +23,26 @@ COLUMNS: tuple[Column[LidarMeans], ...] = (
     Column("drop accuracy", "%", lambda r: _percent(r.drop_accuracy), 1, "higher"),
     Column("precision", "%", lambda r: _percent(r.drop_precision), 1, "higher"),
     Column("recall", "%", lambda r: _percent(r.drop_recall), 1, "higher"),
+    Column("recall hard", "%", lambda r: _percent(r.drop_recall_hard), 1, "higher"),
     Column("dropped", "", lambda r: r.dropped_rays),
+    Column("dropped hard", "", lambda r: r.dropped_rays_hard),
     Column("Chamfer", "m", lambda r: r.chamfer, 3, "lower"),
     Column("sweeps", "", lambda r: r.sweeps),
     Column("render", "s/sweep", lambda r: r.render_seconds, 2, "lower"),
 )
-_ONLY_ON_PAGE = ("dropped", "sweeps", "render")
+_ONLY_ON_PAGE = ("drop", "dropped", "sweeps", "render")  # first words of heads
 NOTES = (
     "Each figure is a mean over sweeps; counts are sums. Range errors are over the rays that come back both in truth "
     "and in the rendering (rays); a ray is said to come back when its drop is below one half.",
-    "Errors of two methods compare only with their rays in view: one that drops the hard rays errs less on the others.",
+    "Errors of two methods compare only with their rays in view: one that drops difficult rays errs less on the rest.",
     "expected: range averaged over what the ray meets; median: where half of its light is gone. Precision and recall "
     "are those of the rays that do not come back (dropped: how many truly do not).",
+    "Hard: of the dropped rays, those that came back in some input sweep (same beam, same firing of the turn). The "
+    "others, as those to the sky, came back in none: to drop what never came back finds them without any scene.",
     f"Chamfer: mean distance to the nearest point, there and back, of points up to {CHAMFER_RANGE:g} m.",
-    "Rays that look at the sensor's own car are not scored. Nothing in a scene says that glass or a black car swallows "
-    "the beam: only what no Gaussian covers is dropped.",
+    "Rays that look at the sensor's own car are not scored. Methods and floors are without its returns in the input "
+    f"sweeps: points nearer than {OWN_BODY:g} m to the LiDAR, and the Gaussians made from them.",
+    "Nothing in a scene says that glass or a black car swallows the beam: only what no Gaussian covers is dropped.",
 )
 
 

@@ -19,13 +19,15 @@ from flux4d.rasterize.spinning import SpinningLidar
 from flux4d.rasterize.spinning_motion import Turn, Vector, apparent_speed, to_sensor, turned
 
 SEAM_SHARE = 0.125
-"""Share of the turn beside the seam in which a Gaussian is looked for at both ends of the sweep: what lies there, or
-moves through it while the sensor turns, is seen first and last."""
+"""Share of the turn beside the seam in which every Gaussian is looked for at both ends of the sweep: what lies there,
+or moves through it while the sensor turns, is seen first and last. What is wide or fast is looked for from farther."""
 POLE_COSINE = 0.1
 """Gaussians with cos(elevation) below this (84 degrees) are left out: a pixel's azimuth is nothing there, their splat
 would be as wide as the image, and no beam points there (`spinning.MAX_ELEVATION`)."""
 _STEPS = 3  # of the fixed point; each brings the moment nearer by a factor of 10 or more
 _BOX_SLACK = 0.01  # px
+_TINY = 1e-6  # m
+_HALF_TURN = 0.55  # of a turn, and a tenth more for speeds that change within it
 _SIGMA_SLACK = 1e-3
 
 
@@ -110,8 +112,10 @@ def _candidates(
     index = (opacities >= ALPHA_THRESHOLD).nonzero().squeeze(1)
     paths, largest = paths.index_select(0, index), scales.abs().amax(dim=1).index_select(0, index)
     share = torch.full_like(largest, 0.5)
-    share = _column(to_sensor(paths, share, turn), None, turn) / turn.columns
-    early, late = (share < SEAM_SHARE).nonzero().squeeze(1), (share > 1 - SEAM_SHARE).nonzero().squeeze(1)
+    q = to_sensor(paths, share, turn)
+    margin = _seam_margin(paths, q, share, largest, turn, eps2d)
+    share = _column(q, None, turn) / turn.columns
+    early, late = (share < margin).nonzero().squeeze(1), (share > 1 - margin).nonzero().squeeze(1)
     share = torch.cat([share, share[early] + 1, share[late] - 1])
     of = torch.cat([torch.arange(len(index), device=index.device), early, late])
     index, paths, largest = index[of], paths.index_select(0, of), largest[of]
@@ -121,11 +125,7 @@ def _candidates(
     flat2 = q[0] * q[0] + q[1] * q[1]
     distance = (flat2 + q[2] * q[2]).sqrt()
     keep = (distance >= near) & (distance <= far) & (flat2 >= (POLE_COSINE * distance) ** 2)
-    # Spread of a ball as large as the largest axis: the same bound for every orientation. 2 px for the last step.
-    across, up = (
-        1.001 * MAX_EXTENT * ((largest / (turn.width * away)) ** 2 + eps2d).sqrt() + 2
-        for away in (flat2.sqrt(), distance)
-    )
+    across, up = (_reach(largest, away, turn, eps2d) for away in (flat2.sqrt(), distance))
     x, y = share * turn.columns, _below(q, turn)
     keep &= (x + across > 0) & (x - across < turn.columns)
     keep &= torch.searchsorted(rows, y - up) < torch.searchsorted(rows, y + up, right=True)
@@ -134,6 +134,21 @@ def _candidates(
     kept = kept[torch.sort(index[kept], stable=True).indices]
     kept = kept[torch.sort(distance[kept], stable=True).indices]
     return index[kept], share[kept]
+
+
+def _reach(largest: Tensor, away: Tensor, turn: Turn, eps2d: float) -> Tensor:
+    """px [N] from the centre that a ball as large as the largest axis covers: the same bound for every orientation."""
+    return 1.001 * MAX_EXTENT * ((largest / (turn.width * away)) ** 2 + eps2d).sqrt() + 2  # 2 px for the last step
+
+
+def _seam_margin(paths: Tensor, q: Vector, share: Tensor, largest: Tensor, turn: Turn, eps2d: float) -> Tensor:
+    """Share of the turn [N] between the seam and where a splat may lie at mid-turn that has a copy beyond it."""
+    x, y, z = apparent_speed(paths, q, share, turn)
+    travel = _HALF_TURN * (x * x + y * y + z * z).sqrt()
+    nearest = ((q[0] * q[0] + q[1] * q[1]).sqrt() - travel).clamp(min=_TINY)
+    # Its own half width where it is nearest, and what its centre can move by: asin(t / d) <= t / (d - t).
+    pixels = _reach(largest, nearest, turn, eps2d) + travel / (turn.width * nearest)
+    return (pixels / turn.columns).clamp(min=SEAM_SHARE)
 
 
 def _newton(paths: Tensor, share: Tensor, turn: Turn) -> Tensor:
