@@ -131,6 +131,7 @@ def _axis_angle(twist: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
     """Unit axis [3] and the angle about it, rad [N]."""
     turning = twist[3:]
     # A camera that does not turn has no axis: any will do, and dividing by its length would spoil gradients.
-    aside = torch.where(turning.any(), turning, torch.ones_like(turning))
+    # Nor has one whose turning is too small to square.
+    aside = torch.where(turning.square().sum() > 0, turning, torch.ones_like(turning))
     axis = aside / aside.norm()
     return axis, (turning * axis).sum() * elapsed

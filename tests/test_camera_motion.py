@@ -110,6 +110,15 @@ def test_drift_is_the_exponential_of_the_twist(velocity, turning, point, elapsed
     np.testing.assert_allclose(turned[0].numpy(), matrix[:3, :3] @ points[0].numpy(), atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("turning", [1e-192, 1e-160, 1e-40, 1e-22, 1e-18])
+def test_a_turning_too_small_to_square_is_none(turning, dtype):
+    twist = torch.tensor([1.0, 2.0, 3.0, 0.0, turning, -turning], dtype=dtype)
+    points, times = torch.tensor([[4.0, 5.0, 6.0]], dtype=dtype), torch.tensor([0.5], dtype=dtype)
+    torch.testing.assert_close(drift(points, twist, times), -0.5 * twist[None, :3])
+    torch.testing.assert_close(swing(points, twist, times), torch.zeros_like(points))
+
+
 def test_drift_has_gradients_also_for_a_camera_that_does_not_turn():
     g = torch.Generator().manual_seed(0)
     points = torch.randn(5, 3, generator=g, dtype=torch.float64, requires_grad=True)
