@@ -22,6 +22,20 @@ def scene_that_holds(points: PointSet, config: SceneConfig) -> SceneConfig:
     return replace(config, crop_to_views=False) if points.view == "everywhere" else config
 
 
+def lifted_method(scene_config: SceneConfig, device: torch.device | str, points: PointSet = P0) -> Method:
+    """`lifted`, the one that needs no network."""
+    scene_config = scene_that_holds(points, scene_config)
+    return Method(
+        "lifted",
+        f"LiDAR points lifted to Gaussians: no network, no motion{_cropping(points)}",
+        lambda clip: reconstruct(clip, None, scene_config, static=True, device=device),
+    )
+
+
+def _cropping(points: PointSet) -> str:
+    return "; not cropped to the views" if points.view == "everywhere" else ""
+
+
 def standard_methods(
     network: Flux4D, scene_config: SceneConfig, device: torch.device | str, points: PointSet = P0
 ) -> tuple[Method, Method, Method]:
@@ -29,14 +43,10 @@ def standard_methods(
 
     With points that are scored everywhere, the scenes are not cropped to the views.
     """
-    uncropped = "; not cropped to the views" if points.view == "everywhere" else ""
+    uncropped = _cropping(points)
     scene_config = scene_that_holds(points, scene_config)
     return (
-        Method(
-            "lifted",
-            f"LiDAR points lifted to Gaussians: no network, no motion{uncropped}",
-            lambda clip: reconstruct(clip, None, scene_config, static=True, device=device),
-        ),
+        lifted_method(scene_config, device, points),
         Method(
             "static",
             f"Gaussians refined by the network, every velocity set to zero{uncropped}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from flux4d.gaussians import Gaussians
 from flux4d.rasterize import MAX_ALPHA
 from flux4d.rasterize.constants import RasterSettings
+from flux4d.rasterize.draw import Blend, own_blend
 from flux4d.rasterize.project_spinning import SpinningSplats, project_spinning
 from flux4d.rasterize.spinning import SpinningLidar
 
@@ -117,19 +117,12 @@ def _median(geometry: Tensor, splats: SpinningSplats, rows: Tensor, settings: Ra
     return torch.from_numpy(found).to(rows)
 
 
-def _blend(backend: LidarBackend, means: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
+def _blend(backend: LidarBackend, means: Tensor) -> Blend:
     if backend not in get_args(LidarBackend):
         raise ValueError(f"backend {backend!r} is not one of {', '.join(get_args(LidarBackend))}")
-    on_cpu = means.device.type == "cpu"
-    if backend == "torch" or (backend == "auto" and not on_cpu):
-        from flux4d.rasterize.blend_torch import blend as plain
-
-        return plain
-    if not on_cpu:
-        raise ValueError(f"backend 'cpu' needs CPU tensors, got {means.device}; use backend='auto' or move the tensors")
-    from flux4d.rasterize.blend_cpu import blend as compiled  # numba takes a second to import
-
-    return compiled
+    if backend == "auto":
+        backend = "cpu" if means.device.type == "cpu" else "torch"
+    return own_blend(backend, means)
 
 
 @torch.no_grad()

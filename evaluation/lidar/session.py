@@ -19,7 +19,7 @@ from evaluation.lidar.pictures import SweepPictures
 from evaluation.lidar.results import LidarEvaluation
 from evaluation.lidar.rig import RIGS, LidarRig
 from evaluation.lidar.tables import NOTES, ROLES, lidar_tables, rich_tables
-from evaluation.methods import scene_that_holds, standard_methods
+from evaluation.methods import lifted_method, standard_methods
 from evaluation.options import Lidar, Run
 from evaluation.point_set import PointSet
 from evaluation.protocol import seen_in_training
@@ -28,7 +28,6 @@ from evaluation.run_info import machine_lines
 from evaluation.session import Trained, load_trained
 from evaluation.table_text import markdown
 from flux4d.device import resolve_device
-from flux4d.reconstruct import reconstruct
 from flux4d.scene import SceneConfig
 from store_schema.dataset import open_dataset
 from store_schema.hashing import hash_file
@@ -111,6 +110,4 @@ def _methods(trained: Trained | None, device: torch.device) -> Sequence[Method]:
     """The three standard methods, or without a network the first of them."""
     if trained is not None:
         return standard_methods(trained.network, trained.scene, device, EVERYWHERE)
-    scene = scene_that_holds(EVERYWHERE, SceneConfig())
-    text = "LiDAR points lifted to Gaussians: no network, no motion; not cropped to the views"
-    return (Method("lifted", text, lambda clip: reconstruct(clip, None, scene, static=True, device=device)),)
+    return (lifted_method(SceneConfig(), device, EVERYWHERE),)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from flux4d.rasterize.constants import MAX_ALPHA, RasterSettings
-from flux4d.rasterize.draw import Blend, Project, draw
+from flux4d.rasterize.draw import Blend, Project, draw, own_blend
 from flux4d.rasterize.gsplat_backend import rasterize_gsplat
 from flux4d.rasterize.inputs import RasterInputs, checked
 from flux4d.rasterize.meta import Rasterized
@@ -100,14 +100,11 @@ def _resolve(backend: Backend, means: Tensor) -> Literal["gsplat", "cpu", "torch
 
 
 def _own(name: Literal["gsplat", "cpu", "torch"], means: Tensor) -> tuple[Project, Blend]:
+    blend = own_blend("cpu" if name == "cpu" else "torch", means)
     if name != "cpu":
-        from flux4d.rasterize.blend_torch import blend as plain_blend
         from flux4d.rasterize.projection import project as plain_project
 
-        return plain_project, plain_blend
-    if means.device.type != "cpu":
-        raise ValueError(f"backend 'cpu' needs CPU tensors, got {means.device}; use backend='auto' or move the tensors")
-    from flux4d.rasterize.blend_cpu import blend  # numba takes a second to import
+        return plain_project, blend
     from flux4d.rasterize.project_cpu import project
 
     return project, blend

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -35,8 +35,27 @@ class Project(Protocol):
 class Blend(Protocol):
     """Front-to-back blending of splats in depth order."""
 
-    def __call__(self, splats: Tensor, boxes: Tensor, settings: RasterSettings) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, splats: Tensor, boxes: Tensor, settings: RasterSettings, row_centers: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Splats [M, 6 + D] and their pixel boxes [M, 4] to features [H, W, D] and alphas [H, W, 1]."""
+
+
+def own_blend(name: Literal["cpu", "torch"], means: Tensor) -> Blend:
+    """The blending of one of the project's own backends.
+
+    Raises:
+        ValueError: "cpu" for tensors on another device.
+    """
+    if name == "torch":
+        from flux4d.rasterize.blend_torch import blend as plain
+
+        return plain
+    if means.device.type != "cpu":
+        raise ValueError(f"backend 'cpu' needs CPU tensors, got {means.device}; use backend='auto' or move the tensors")
+    from flux4d.rasterize.blend_cpu import blend as compiled  # numba takes a second to import
+
+    return compiled
 
 
 def draw(

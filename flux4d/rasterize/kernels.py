@@ -34,7 +34,7 @@ from flux4d.rasterize.simd_rows import add_product, dot, load_rows, scalars, sto
 Array: TypeAlias = np.ndarray[Any, Any]
 Zeros: TypeAlias = tuple[Any, ...]
 
-SIMD_SOURCE = "0e644e138626a783"
+SIMD_SOURCE = "936bc74988393a50"
 """Start of the SHA-256 of simd.py and simd_rows.py: a change there must change this file, or numba runs old code."""
 TILE = 16
 BLOCK = 4

@@ -15,7 +15,7 @@ from flux4d.rasterize.simd import prefetch
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-SIMD_SOURCE = "0e644e138626a783"
+SIMD_SOURCE = "936bc74988393a50"
 """As in kernels.py: `prefetch` is compiled in."""
 CHUNKS = 64
 """Partial sums of the view matrix' gradient: fixed, so that the sum does not depend on the threads."""

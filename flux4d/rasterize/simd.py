@@ -127,7 +127,7 @@ def load(typing_context, array, index):
 
     def emit(context, builder, sig, args):
         place = place_of(context, builder, sig.args[0], args[0], args[1])
-        return builder.load(place, align=1 if array.dtype.bitwidth == 8 else array.dtype.bitwidth // 8)
+        return builder.load(place, align=array.dtype.bitwidth // 8)
 
     return kind(array, types.intp), emit
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from flux4d.rasterize.constants import ALPHA_THRESHOLD
 from flux4d.rasterize.kernels import REACH, TILE, Array
-
-_SIGMA_SLACK = 1e-3
+from flux4d.rasterize.projection import BOX_SIGMA_SLACK
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +37,7 @@ def tile_lists(boxes: NDArray[np.int32], width: int, height: int) -> TileLists:
 def reach(splats: Array) -> Array:
     """What the kernels ask of each splat to find its blocks. [M (6 + D)] splats as [M, 6 + D] -> [M REACH]."""
     out = np.empty((len(splats), REACH), splats.dtype)
-    _reach(splats, splats.dtype.type(ALPHA_THRESHOLD), splats.dtype.type(_SIGMA_SLACK), out)
+    _reach(splats, splats.dtype.type(ALPHA_THRESHOLD), splats.dtype.type(BOX_SIGMA_SLACK), out)
     return out.reshape(-1)
 
 
