@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store_schema import tables
+from store_schema.cache import LocalCache
 from store_schema.clip import Clip, ClipRecord
 from store_schema.codec import decode_clip, record_from_json
 from store_schema.hashing import HASH_CHARS
-from store_schema.location import Place, location, read_range
+from store_schema.location import Place, filesystem, folders_with, location, read_bytes
 from store_schema.manifest import MANIFEST, CorruptManifestError, Manifest, parse_manifest, rows_hash
+from store_schema.members import fetch_members
 from store_schema.migrations import index_schema, migrate_rows
-from store_schema.shards import CorruptShardError, Member, check_member
+from store_schema.retry import ConnectionLostError
+from store_schema.shards import Member
 
 CLIPS_INDEX = "clips.parquet"
 MEMBERS_INDEX = "members.parquet"
@@ -49,6 +52,8 @@ class Dataset:
     """All clips, sorted by id."""
     members: Mapping[str, Mapping[str, Member]]
     """Clip id to member name to place."""
+    cache: LocalCache | None = None
+    """Where members of a remote store are kept, by their hash; the same content in two versions is kept once."""
 
     def select(self, split: str | None = None, setting: str | None = None) -> tuple[ClipRecord, ...]:
         """Records of one split and setting; None means any."""
@@ -59,19 +64,37 @@ class Dataset:
         )
 
     def read_member(self, clip_id: str, name: str) -> bytes:
-        """One member's bytes.
+        """One member's bytes; as `read_members` of one."""
+        return self.read_members(clip_id, (name,))[name]
+
+    def read_members(self, clip_id: str, names: Sequence[str]) -> dict[str, bytes]:
+        """Members' bytes by name, each checked against its hash.
+
+        Over a network, members that lie near each other come by one request, and only those that `cache` does not
+        hold. What is not as it was written never enters the cache.
 
         Raises:
             KeyError: no such clip or member.
             CorruptShardError: the bytes are not what was written.
+            ConnectionLostError: a remote store that did not answer.
         """
-        member = self._members_of(clip_id)[name]
-        path = self.folder / SHARDS / member.shard
+        places = self._members_of(clip_id)
         try:
-            data = read_range(path, member.offset, member.size)
-        except FileNotFoundError as error:
-            raise CorruptShardError(f"shard {path} is missing: clip {clip_id}, member {name} cannot be read") from error
-        return check_member(data, member)
+            wanted = [places[name] for name in dict.fromkeys(names)]
+        except KeyError as error:
+            raise KeyError(f"clip {clip_id} has no member {error.args[0]!r}; it has {sorted(places)}") from None
+        shards = self.folder / SHARDS
+        if self.cache is None or filesystem(self.folder) is None:
+            return fetch_members(shards, wanted)
+        by_hash = {member.blake3: member for member in wanted}
+
+        def download(hashes: Sequence[str]) -> dict[str, bytes]:
+            missing = [by_hash[key] for key in hashes]
+            contents = fetch_members(shards, missing)
+            return {member.blake3: contents[member.member] for member in missing}
+
+        contents = self.cache.get_many(by_hash, download)
+        return {member.member: contents[member.blake3] for member in wanted}
 
     def read(self, clip_id: str, cameras: Sequence[str] | None = None) -> Clip:
         """One clip, with the images of `cameras` (all when None).
@@ -79,9 +102,11 @@ class Dataset:
         Raises:
             KeyError: no such clip.
             CorruptShardError: stored bytes are not what was written.
+            ConnectionLostError: a remote store that did not answer.
         """
         names = tuple(self._members_of(clip_id))
-        return decode_clip(lambda name: self.read_member(clip_id, name), names, cameras)
+        wanted = [name for name in names if cameras is None or _camera(name) in (None, *cameras)]
+        return decode_clip(self.read_members(clip_id, wanted).__getitem__, names, cameras)
 
     def _members_of(self, clip_id: str) -> Mapping[str, Member]:
         try:
@@ -90,10 +115,16 @@ class Dataset:
             raise KeyError(f"no clip {clip_id!r} in version {self.version[:12]}; it has {len(self.records)}") from None
 
 
+def _camera(member: str) -> str | None:
+    """The camera of an image member, by its name."""
+    match = re.fullmatch(r"f\d+_(.+)\.jpg", member)
+    return None if match is None else match[1]
+
+
 def version_folders(store: Path) -> list[Path]:
     """Folders of all complete versions of a store, sorted: those that hold a manifest under their own name."""
-    found = (path.parent for path in (store / "versions").glob(f"*/{MANIFEST}"))
-    return sorted((folder for folder in found if not folder.name.startswith(".")), key=str)
+    found = folders_with(store / "versions", MANIFEST)
+    return [folder for folder in found if not folder.name.startswith(".")]
 
 
 def resolve_version(store: Path, version: str | None = None) -> str:
@@ -121,9 +152,11 @@ def resolve_version(store: Path, version: str | None = None) -> str:
 def _newest(store: Path, versions: Sequence[str]) -> str:
     latest = store / LATEST
     advice = f"name one of the versions {[name[:12] for name in versions]}"
-    if not latest.is_file():
-        raise FileNotFoundError(f"{latest} is missing: {advice}")
-    version = latest.read_bytes().decode("ascii", errors="replace").rstrip("\n")
+    try:
+        content = read_bytes(latest)
+    except (FileNotFoundError, IsADirectoryError):
+        raise FileNotFoundError(f"{latest} is missing: {advice}") from None
+    version = content.decode("ascii", errors="replace").rstrip("\n")
     if re.fullmatch(f"[0-9a-f]{{{HASH_CHARS}}}", version) is None:
         raise CorruptManifestError(f"{latest} holds {version!r}, no version hash: {advice}")
     if version not in versions:
@@ -137,22 +170,25 @@ def open_manifest(store: Place, version: str | None = None) -> tuple[Path, Manif
     Raises:
         FileNotFoundError: no such store or version.
         CorruptManifestError: the manifest does not hash to the version.
+        ConnectionLostError: a remote store that did not answer.
     """
-    place = location(store)
+    place = location(store, own_retries=False)
     folder = place / "versions" / resolve_version(place, version)
-    return folder, parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
+    return folder, parse_manifest(read_bytes(folder / MANIFEST), folder.name)
 
 
-def open_dataset(store: Place, version: str | None = None) -> Dataset:
+def open_dataset(store: Place, version: str | None = None, *, cache: LocalCache | None = None) -> Dataset:
     """Open a version of a store.
 
     Args:
         store: the folder or URL given to ``flux4d-build build --out``.
         version: hash or prefix of it; None is the newest build.
+        cache: keeps the members of clips of a remote store on this machine; a local store does not use it.
 
     Raises:
         FileNotFoundError: no such store or version.
         CorruptManifestError: manifest or index do not hash to the version.
+        ConnectionLostError: a remote store that did not answer.
     """
     folder, manifest = open_manifest(store, version)
     clips = read_index(folder, CLIPS_INDEX, manifest)
@@ -161,7 +197,7 @@ def open_dataset(store: Place, version: str | None = None) -> Dataset:
         member = Member(**row)  # type: ignore[arg-type]
         members.setdefault(member.clip_id, {})[member.member] = member
     records = tuple(record_from_json(row) for row in clips)
-    return Dataset(folder=folder, version=folder.name, manifest=manifest, records=records, members=members)
+    return Dataset(folder=folder, version=folder.name, manifest=manifest, records=records, members=members, cache=cache)
 
 
 def read_index(folder: Path, name: str, manifest: Manifest) -> list[dict[str, object]]:
@@ -169,12 +205,15 @@ def read_index(folder: Path, name: str, manifest: Manifest) -> list[dict[str, ob
 
     Raises:
         CorruptManifestError: missing, unreadable or not the rows that were written.
+        ConnectionLostError: a remote store that did not answer.
     """
     if name not in manifest.indexes:
         return []
     schema = index_schema(name, manifest.schema_version)
     try:
-        rows = tables.from_parquet(schema, (folder / name).read_bytes())
+        rows = tables.from_parquet(schema, read_bytes(folder / name))
+    except ConnectionLostError:
+        raise
     # What a damaged Parquet file raises has no common class: pyarrow's errors, OSError, UnicodeDecodeError.
     except Exception as error:
         raise CorruptManifestError(f"{folder / name}: {error}") from error

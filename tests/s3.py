@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
+from urllib.request import urlopen
 
 import pytest
 
@@ -19,9 +21,40 @@ class S3:
     bucket: str
     requests: list[str] = field(default_factory=list)
     """Request line and status of every request, in order."""
+    server: Any = None
+    port: int = 0
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    """(status line, S3 error code) that the next requests get; an empty code cuts the right answer short."""
 
     def url(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
+
+    def gets(self, part: str) -> list[str]:
+        """Requests for the content of objects whose key has `part`."""
+        return [line for line in self.requests if "GET" in line and part in line]
+
+    def start(self) -> None:
+        """Start, or start again with what it held, at the same address."""
+        self.server._port = self.port
+        self.server.start()
+        self.port = self.server.get_host_and_port()[1]
+        answer = self.server._server.app
+        self.server._server.app = lambda environ, respond: _answer(self, answer, environ, respond)
+
+    def stop(self) -> None:
+        """Refuse connections from now on."""
+        self.server.stop()
+
+
+def _answer(running: S3, answer: Any, environ: Any, respond: Any) -> Any:
+    if not running.faults:
+        return answer(environ, respond)
+    status, code = running.faults.pop(0)
+    if code:
+        respond(status, [("Content-Type", "application/xml")])
+        return [f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode()]
+    content = b"".join(answer(environ, respond))
+    return [content[: len(content) // 2]]
 
 
 class _Recorder(logging.Handler):
@@ -40,25 +73,26 @@ def s3_server(bucket: str = "drives") -> Iterator[S3]:
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     server = server_module.ThreadedMotoServer(port=0, verbose=True)
     log = logging.getLogger("werkzeug")
-    server.start()
-    _, port = server.get_host_and_port()
+    running = S3(bucket, server=server)
+    running.start()
     environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{running.port}",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    running = S3(bucket)
     recorder = _Recorder(running.requests)
     log.addHandler(recorder)
     level, log.level = log.level, logging.INFO
     try:
         with mock.patch.dict(os.environ, environment):
             s3fs.S3FileSystem.clear_instance_cache()
+            # What an earlier server of this process held is moto's still.
+            urlopen(f"{environment['AWS_ENDPOINT_URL']}/moto-api/reset", data=b"").close()
             s3fs.S3FileSystem().mkdir(bucket)
             yield running
     finally:
         log.removeHandler(recorder)
         log.setLevel(level)
-        server.stop()
+        running.stop()
         s3fs.S3FileSystem.clear_instance_cache()

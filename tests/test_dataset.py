@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from store_schema.cache import LocalCache
 from store_schema.dataset import open_dataset
 from store_schema.manifest import CorruptManifestError
 from store_schema.shards import CorruptShardError
@@ -77,3 +79,42 @@ def test_flipped_bits_in_manifest_or_index_are_found_on_opening(store: Path, nam
         # A flip in Parquet's own bookkeeping may change nothing that is read.
         path.write_bytes(content)
         assert rows == open_dataset(store).records
+
+
+def test_members_are_read_together_and_unknown_ones_are_named(store: Path) -> None:
+    dataset = open_dataset(store)
+    clip_id = dataset.records[0].clip_id
+    names = list(dataset.members[clip_id])
+    found = dataset.read_members(clip_id, names[::-1])
+    assert found == {name: dataset.read_member(clip_id, name) for name in names}
+    assert found == {
+        name: (dataset.folder / "shards" / place.shard).read_bytes()[place.offset : place.offset + place.size]
+        for name, place in dataset.members[clip_id].items()
+    }
+    assert dataset.read_members(clip_id, []) == {}
+    assert list(dataset.read_members(clip_id, [names[0], names[0]])) == [names[0]]
+    with pytest.raises(KeyError, match=f"clip {clip_id} has no member 'x'; it has .*points.arrow"):
+        dataset.read_members(clip_id, ["x"])
+
+
+def test_one_open_file_serves_all_members_of_a_clip(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(store)
+    opened: list[Path] = []
+    original = Path.open
+
+    def counting(path: Path, *arguments: object, **options: object) -> object:
+        opened.append(path)
+        return original(path, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", counting)
+    dataset.read(dataset.records[0].clip_id)
+    assert [path.name for path in opened] == ["all.tar"]
+
+
+def test_a_dataset_pickles_with_its_cache(store: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(store, cache=LocalCache(tmp_path / "cache", 1000))
+    again = pickle.loads(pickle.dumps(dataset))
+    assert again.records == dataset.records
+    assert again.cache is not None
+    assert (again.cache.folder, again.cache.max_bytes) == (tmp_path / "cache", 1000)
+    assert len(again.read(dataset.records[0].clip_id).points)

@@ -1,0 +1,224 @@
+"""A bounded folder of byte objects by key, shared by threads, processes and runs: what is slow to get is got once.
+
+    FOLDER/ab/abcd...   one entry, see `store_schema.cache_entry`
+    FOLDER/.lock        held by the one process that lets old entries go, see `store_schema.cache_space`
+
+Every read checks the hash. An entry that does not match (a flipped bit, a torn write, a foreign file) is counted,
+deleted and made anew, never returned. Reading and writing take no lock between processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from store_schema.cache_entry import DIGEST_BYTES, read_entry, write_entry
+from store_schema.cache_space import FAN_OUT, CacheSpace, is_key
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class CacheCounts:
+    """What a `LocalCache` did since it was made."""
+
+    hits: int = 0
+    """Objects that were in the folder, or that another thread made meanwhile."""
+    misses: int = 0
+    """Objects that were made."""
+    damaged: int = 0
+    """Entries whose bytes were not those written."""
+    evicted: int = 0
+    not_stored: int = 0
+    """Made objects that were not kept: too large, no room, or the folder cannot be written."""
+    bytes_read: int = 0
+    """Bytes of the hits that were read from the folder."""
+    bytes_written: int = 0
+
+
+class LocalCache:
+    """Byte objects by key, at most `max_bytes` of them on disk.
+
+    Args:
+        folder: a local folder, made when it is not there. Only entries are ever deleted in it.
+        max_bytes: bound on the sum of the entries, the same for all that use the folder;
+            `store_schema.cache_space` says how far several processes may pass it.
+
+    Raises:
+        ValueError: `max_bytes` is not positive.
+        OSError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        if max_bytes < 1:
+            raise ValueError(f"a cache needs room for at least one byte, got max_bytes = {max_bytes}")
+        self.folder, self.max_bytes = Path(folder), max_bytes
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._counts = CacheCounts()
+        self._lock = threading.Lock()
+        self._making: dict[str, Future[bytes]] = {}
+        self._space = CacheSpace(self.folder, max_bytes)
+        self._warned = False
+
+    def __reduce__(self) -> tuple[type[LocalCache], tuple[Path, int]]:
+        """Pickles as its place and bound; counts start anew."""
+        return LocalCache, (self.folder, self.max_bytes)
+
+    @property
+    def counts(self) -> CacheCounts:
+        """A snapshot."""
+        with self._lock:
+            return replace(self._counts, evicted=self._space.evicted)
+
+    def get(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """The object of `key`; as `get_many` of one.
+
+        Raises:
+            ValueError: `key` cannot name a file.
+            Exception: what `make` raises.
+        """
+        return self.get_many((key,), lambda _: {key: make()})[key]
+
+    def get_many(self, keys: Iterable[str], make: Callable[[Sequence[str]], Mapping[str, bytes]]) -> dict[str, bytes]:
+        """The objects of `keys`; those that are nowhere come from one call of `make`, and are kept.
+
+        Threads of this process that miss one key at the same time make it once. Processes may each make it: what a
+        key stands for must not depend on who makes it.
+
+        Args:
+            keys: 2 to 200 of ``0-9 A-Z a-z _ - .``, no dot among the first two; best hashes, as the first two name
+                the sub-folder.
+            make: the objects of the keys it is given; what it raises is raised, and nothing is kept.
+
+        Raises:
+            ValueError: a key cannot name a file.
+            Exception: what `make` raises.
+        """
+        wanted = tuple(dict.fromkeys(keys))
+        for key in wanted:
+            if not is_key(key):
+                raise ValueError(f"{key!r} cannot be a cache key: take 2 to 200 letters, digits, '_', '-'")
+        found = self._read_all(wanted)
+        missing = [key for key in wanted if key not in found]
+        return found | self._obtain(missing, make) if missing else found
+
+    def _obtain(self, keys: Sequence[str], make: Callable[[Sequence[str]], Mapping[str, bytes]]) -> dict[str, bytes]:
+        own: dict[str, Future[bytes]] = {}
+        others: dict[str, Future[bytes]] = {}
+        with self._lock:
+            for key in keys:
+                if key in self._making:
+                    others[key] = self._making[key]
+                else:
+                    own[key] = self._making[key] = Future()
+        try:
+            # Another thread may have finished between the first look and the claim.
+            found = self._read_all(own)
+            for key, data in found.items():
+                own[key].set_result(data)
+            found |= self._make([key for key in own if key not in found], make, own)
+        finally:
+            with self._lock:
+                for key in own:
+                    del self._making[key]
+            for future in own.values():
+                # Those that wait for what this thread failed to make have to make it themselves.
+                future.cancel()
+        return found | self._await(others, make)
+
+    def _make(
+        self,
+        keys: Sequence[str],
+        make: Callable[[Sequence[str]], Mapping[str, bytes]],
+        waited_for: Mapping[str, Future[bytes]],
+    ) -> dict[str, bytes]:
+        """Make objects and keep them; the threads that wait for one get it before it is written."""
+        if not keys:
+            return {}
+        answer = make(tuple(keys))
+        made = {key: answer[key] for key in keys}
+        with self._lock:
+            self._counts.misses += len(made)
+        for key, data in made.items():
+            if key in waited_for:
+                waited_for[key].set_result(data)
+        for key, data in made.items():
+            self._store(key, data)
+        return made
+
+    def _await(
+        self, others: Mapping[str, Future[bytes]], make: Callable[[Sequence[str]], Mapping[str, bytes]]
+    ) -> dict[str, bytes]:
+        """Objects that other threads are making; own ones are made by now, so no two threads wait for each other."""
+        found: dict[str, bytes] = {}
+        abandoned = []
+        for key, future in others.items():
+            try:
+                found[key] = future.result()
+            except CancelledError:
+                abandoned.append(key)
+        with self._lock:
+            self._counts.hits += len(found)
+        return found | self._make(abandoned, make, {})
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:FAN_OUT] / key
+
+    def _read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+        read = {key: self._read(key) for key in keys}
+        found = {key: data for key, data in read.items() if data is not None}
+        with self._lock:
+            self._counts.hits += len(found)
+            self._counts.bytes_read += sum(map(len, found.values()))
+        return found
+
+    def _read(self, key: str) -> bytes | None:
+        """The intact entry of a key; None when there is none, and then no damaged one either."""
+        path = self._path(key)
+        try:
+            data = read_entry(path, key, self.max_bytes)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            data = None
+        if data is None:
+            with self._lock:
+                self._counts.damaged += 1
+            with suppress(OSError):
+                path.unlink()
+        return data
+
+    def _store(self, key: str, data: bytes) -> None:
+        """Keep an object if there is room; a folder that cannot be written is warned of once, and stops nothing."""
+        size = len(data) + DIGEST_BYTES
+        written = 0
+        if size <= self.max_bytes:
+            try:
+                written = self._write(key, data, size)
+            # Older releases of filelock say NotImplementedError where a file system has no locks.
+            except (OSError, NotImplementedError) as error:
+                if not self._warned:
+                    self._warned = True
+                    _log.warning(
+                        "the cache in %s cannot keep objects (%s): go on without; free space there or name another",
+                        self.folder,
+                        error,
+                    )
+        with self._lock:
+            self._counts.bytes_written += written
+            self._counts.not_stored += not written
+
+    def _write(self, key: str, data: bytes, size: int) -> int:
+        """Bytes written: 0 when there is no room."""
+        if not self._space.reserve(size):
+            return 0
+        try:
+            write_entry(self._path(key), key, data)
+        finally:
+            self._space.release(size)
+        return size

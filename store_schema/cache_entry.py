@@ -1,0 +1,66 @@
+"""One entry of a `store_schema.cache.LocalCache`: the object's bytes, then the blake3 of key, NUL and these bytes."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from blake3 import blake3
+
+from store_schema.atomic import TEMPORARY_PREFIX
+
+DIGEST_BYTES = 32
+TOUCH_INTERVAL = 60.0
+"""s between two notes of an entry's use: eviction need not know it better, and each costs a write."""
+
+
+def read_entry(path: Path, key: str, largest: int) -> bytes | None:
+    """The object, and a note of its use (the file's time); None when the file is not what was written for `key`.
+
+    Args:
+        path: the entry.
+        key: whose object it is.
+        largest: bytes of the largest file that can be an entry; of a larger one nothing is read.
+
+    Raises:
+        OSError: no such file, or it cannot be read.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if not DIGEST_BYTES <= status.st_size <= largest:
+            return None
+        # Two reads, so that the object is not copied to cut the digest off.
+        data = file.read(status.st_size - DIGEST_BYTES)
+        if file.read() != _digest(key, data):
+            return None
+        if abs(time.time() - status.st_mtime) > TOUCH_INTERVAL:
+            with suppress(OSError):
+                os.utime(file.fileno())
+    return data
+
+
+def write_entry(path: Path, key: str, data: bytes) -> None:
+    """Write aside and rename: readers see no entry or a whole one. No fsync: a torn one is found by its hash.
+
+    Raises:
+        OSError: the folder cannot be written; nothing is left there.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.write(_digest(key, data))
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _digest(key: str, data: bytes) -> bytes:
+    # The key is part of it, so that an entry under another's name is found out.
+    return bytes(blake3(f"{key}\0".encode()).update(data).digest())
