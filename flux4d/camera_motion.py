@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from store_schema.clip import View
+from flux4d.posed import Posed
 
 _MAX_TURN = 3.0
 """Largest turn between two poses, rad: near half a turn (3.14) it is not known which way round it went."""
@@ -18,8 +18,8 @@ _SMALL_TURN = 1e-3
 
 
 def camera_twists(
-    views: Sequence[View],
-    path: Sequence[View],
+    views: Sequence[Posed],
+    path: Sequence[Posed],
 ) -> NDArray[np.float64]:
     """Linear and angular velocity of each view's camera at the view's time, from the same camera's other poses.
 
@@ -41,7 +41,7 @@ def camera_twists(
     return np.array([_twist(view, path) for view in views]).reshape(-1, 6)
 
 
-def _twist(view: View, path: Sequence[View]) -> NDArray[np.float64]:
+def _twist(view: Posed, path: Sequence[Posed]) -> NDArray[np.float64]:
     others = [other for other in path if other.camera == view.camera and other.frame != view.frame]
     if not others:
         raise ValueError(
@@ -56,7 +56,7 @@ def _twist(view: View, path: Sequence[View]) -> NDArray[np.float64]:
     return (ahead * _between(before, view) + past * _between(view, after)) / (past + ahead)
 
 
-def _between(start: View, end: View) -> NDArray[np.float64]:
+def _between(start: Posed, end: Posed) -> NDArray[np.float64]:
     """Constant twist [6] that takes one pose of a camera to a later one."""
     elapsed = end.time - start.time
     where = f"{start.camera}, frames {start.frame} and {end.frame}"

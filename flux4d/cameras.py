@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from flux4d.camera_motion import camera_twists
+from flux4d.posed import Posed, rendered_size
 from flux4d.shutter import Shutter
-from store_schema.clip import View
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,23 +37,30 @@ class Cameras:
     def __len__(self) -> int:
         return len(self.viewmats)
 
-    def to(self, device: torch.device | str) -> Cameras:
-        """The same cameras on another device."""
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Cameras:
+        """The same cameras on another device; `non_blocking` does not wait for the copy if the memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Cameras:
+        """The same cameras in page-locked memory."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Cameras:
         return replace(
             self,
-            viewmats=self.viewmats.to(device),
-            Ks=self.Ks.to(device),
-            times=self.times.to(device),
-            twists=None if self.twists is None else self.twists.to(device),
+            viewmats=change(self.viewmats),
+            Ks=change(self.Ks),
+            times=change(self.times),
+            twists=None if self.twists is None else change(self.twists),
         )
 
     @classmethod
     def from_views(
         cls,
-        views: Sequence[View],
+        views: Sequence[Posed],
         width: int | None = None,
         *,
-        path: Sequence[View] | None = None,
+        path: Sequence[Posed] | None = None,
         shutter: Shutter | None = None,
     ) -> Cameras:
         """Cameras of stored views, scaled to `width` pixels (height keeps the aspect); None keeps the stored size.
@@ -72,8 +79,7 @@ class Cameras:
         if len(sizes) != 1:
             raise ValueError(f"views of one call must share one image size, got {sorted(sizes)}")
         full_width, full_height = sizes.pop()
-        width = full_width if width is None else width
-        height = round(full_height * width / full_width)
+        width, height = rendered_size(views[0], width)
         scale = np.array([width / full_width, height / full_height, 1.0])[:, None]
         return cls(
             viewmats=torch.from_numpy(np.stack([np.linalg.inv(view.cam2ego0) for view in views])).float(),

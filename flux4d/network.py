@@ -161,7 +161,11 @@ class Flux4D(nn.Module):
         voxels = voxelize(gaussians.means, self.config.voxels)
         context = self.unet(mean_pool(features, voxels), voxels)
         point = torch.cat([context.index_select(0, voxels.point2voxel), features, voxels.offsets], dim=1)
-        return self._refined(gaussians, self.residual_head(point), self.velocity_head(point))
+        # Autocast ends here: positions of 100 m and more need all of float32.
+        residual, velocity = (
+            head(point).to(gaussians.means.dtype) for head in (self.residual_head, self.velocity_head)
+        )
+        return self._refined(gaussians, residual, velocity)
 
     def _refined(
         self,

@@ -6,13 +6,8 @@ import torch
 
 from flux4d.gaussians import Gaussians
 from flux4d.network import Flux4D
-from flux4d.scene import SceneConfig, lift_clip
+from flux4d.scene import SceneConfig, clip_duration, lift_clip
 from store_schema.clip import Clip
-
-
-def clip_duration(clip: Clip) -> float:
-    """Length of a clip, s: first to last LiDAR stamp. What `Flux4D.forward` scales time with."""
-    return float(clip.sweep_times[-1] - clip.sweep_times[0])
 
 
 @torch.no_grad()

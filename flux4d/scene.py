@@ -16,14 +16,15 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from torch import Tensor
 
 from flux4d.camera_gains import relative_gains
 from flux4d.gaussians import Gaussians
+from flux4d.nearest import nearest
+from flux4d.packed import FULL_COLOUR, PackedScene, unpack
 from flux4d.scene_points import clear_of_cameras, seen_by_views, spacing
 from flux4d.sky import SkyConfig, background
 from store_schema.clip import Clip
+from store_schema.units import POSITION, TIME
 
 _log = logging.getLogger(__name__)
 
@@ -134,8 +135,8 @@ def _subset(rows: NDArray[np.int64], clip_id: str, config: SceneConfig) -> NDArr
     return np.sort(generator.permutation(rows)[: config.max_gaussians])
 
 
-def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArray[np.float32]:
-    """Colours in [0, 1] of the rows. [K, 3]"""
+def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArray[np.uint16]:
+    """Colours of the rows, 65535 is 1. [K, 3]"""
     points = clip.points
     source = rows.copy()  # the point whose colour each row takes
     blank = points.camera[rows] < 0
@@ -143,12 +144,13 @@ def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArra
         coloured = np.flatnonzero(points.camera >= 0)
         if not len(coloured):
             raise ValueError(f"clip {clip.record.clip_id}: no LiDAR point has a colour, use uncoloured='grey'")
-        source[blank] = coloured[cKDTree(points.means[coloured]).query(points.means[rows[blank]])[1]]
-    rgb = points.rgb[source].astype(np.float32) / np.float32(255.0)
-    return _levelled(clip, rgb, points.camera[source]) if config.level_cameras else rgb
+        source[blank] = coloured[nearest(points.means[rows[blank]], points.means[coloured])]
+    if config.level_cameras:
+        return _levelled(clip, points.rgb[source], points.camera[source])
+    return points.rgb[source] * np.uint16(FULL_COLOUR // 255)
 
 
-def _levelled(clip: Clip, rgb: NDArray[np.float32], camera: NDArray[np.int8]) -> NDArray[np.float32]:
+def _levelled(clip: Clip, rgb: NDArray[np.uint8], camera: NDArray[np.int8]) -> NDArray[np.uint16]:
     """Colours [K, 3] given by cameras [K] as the clip's own camera would have recorded them; those of none stay."""
     if len(clip.view_cameras) != 1:
         raise ValueError(
@@ -158,35 +160,40 @@ def _levelled(clip: Clip, rgb: NDArray[np.float32], camera: NDArray[np.int8]) ->
     own = clip.rig_cameras.index(clip.view_cameras[0])
     factors = np.ones((len(clip.rig_cameras) + 1, 3))  # camera -1 is the last row
     factors[:-1] = relative_gains(clip.points, len(clip.rig_cameras), own)
-    levelled: NDArray[np.float32] = np.clip(rgb * factors[camera], 0.0, 1.0).astype(np.float32)
-    return levelled
+    levelled = np.clip(rgb / 255.0 * factors[camera], 0.0, 1.0)
+    return np.rint(levelled * FULL_COLOUR).astype(np.uint16)
 
 
-def _gaussians(clip: Clip, rows: NDArray[np.int64], rgb: Tensor, growth: float, config: SceneConfig) -> Gaussians:
-    points, count = clip.points, len(rows)
-    scales = torch.from_numpy(spacing(clip, config.max_spread)[rows]) * (config.scale_factor * growth)
-    quats = torch.zeros(count, 4)
-    quats[:, 0] = 1.0  # isotropic: the paper's random quaternions would give the same Gaussians
-    return Gaussians(
-        means=torch.from_numpy(points.means[rows]),
-        quats=quats,
-        scales=scales.clamp(config.min_scale, config.max_scale)[:, None].repeat(1, 3),
-        opacities=torch.full((count,), config.initial_opacity),
+def clip_duration(clip: Clip) -> float:
+    """Length of a clip, s: first to last LiDAR stamp. What `Flux4D.forward` scales time with."""
+    return float(clip.sweep_times[-1] - clip.sweep_times[0])
+
+
+def _pack(clip: Clip, rows: NDArray[np.int64], growth: float, config: SceneConfig) -> PackedScene:
+    points, rgb = clip.points, _colours(clip, rows, config)
+    spreads = spacing(clip, config.max_spread, rows) * np.float32(config.scale_factor * growth)
+    sky = background(clip, config.sky)
+    return PackedScene(
+        positions=POSITION.encode(points.means[rows]).astype(np.int32, copy=False),
+        spreads=np.clip(spreads, np.float32(config.min_scale), np.float32(config.max_scale)),
         rgb=rgb,
-        times=torch.from_numpy(points.times[rows]),
-        velocities=torch.zeros(count, config.motion_order + 1, 3),
-        is_sky=torch.zeros(count, dtype=torch.bool),
-        source=torch.from_numpy(rows),
+        times=TIME.encode(points.times[rows]).astype(np.int32, copy=False),
+        source=rows.astype(np.int32),
+        sky_means=np.empty((0, 3), np.float32) if sky is None else sky.means,
+        sky_rgb=np.empty((0, 3), np.uint16) if sky is None else sky.rgb,
+        opacity=float(config.initial_opacity),
+        sky_opacity=float(config.sky.opacity),
+        sky_scale=0.0 if sky is None else float(sky.scale),
+        motion_order=config.motion_order,
+        duration=clip_duration(clip),
     )
 
 
-def lift_clip_with_counts(
-    clip: Clip, config: SceneConfig, device: torch.device | str = "cpu"
-) -> tuple[Gaussians, LiftCounts]:
-    """`lift_clip`, and what became of every LiDAR point.
+def pack_clip_with_counts(clip: Clip, config: SceneConfig) -> tuple[PackedScene, LiftCounts]:
+    """`pack_clip`, and what became of every LiDAR point.
 
     Raises:
-        ValueError: nothing is left to render, or nothing gives colours.
+        ValueError: as `pack_clip`.
     """
     points, clip_id = clip.points, clip.record.clip_id
     keep = seen_by_views(clip, config.crop_margin) if config.crop_to_views else np.ones(len(points), bool)
@@ -199,10 +206,8 @@ def lift_clip_with_counts(
     candidates = np.flatnonzero(keep)
     rows = _subset(candidates, clip_id, config)
     growth = (len(candidates) / len(rows)) ** 0.5 if len(rows) else 1.0
-    lifted = _gaussians(clip, rows, torch.from_numpy(_colours(clip, rows, config)), growth, config)
-    sky = background(clip, config.sky, config.motion_order)
-    scene = lifted if sky is None else lifted.concat(sky)
-    if len(scene) == 0:
+    packed = _pack(clip, rows, growth, config)
+    if len(packed) == 0:
         raise ValueError(
             f"clip {clip_id}: none of {len(points)} LiDAR points is left and the sky is off: "
             "check the clip's views, or use crop_to_views=False"
@@ -215,14 +220,44 @@ def lift_clip_with_counts(
         recoloured=int((points.camera[rows] < 0).sum()),
         capped=len(candidates) - len(rows),
         kept=len(rows),
-        sky=0 if sky is None else len(sky),
+        sky=len(packed.sky_means),
     )
     _log.debug("clip %s: %s", clip_id, counts)
-    return scene.to(device), counts
+    return packed, counts
+
+
+def pack_clip(clip: Clip, config: SceneConfig) -> PackedScene:
+    """The unrefined, static starting scene of a clip: LiDAR Gaussians in the clip's order, then the background.
+
+    Positions and times are on the store's grids, where a clip from a store has them already; others are rounded.
+
+    Args:
+        clip: The clip.
+        config: How to lift.
+
+    Returns:
+        What `flux4d.packed.unpack` makes Gaussians of; `source` is the row in `clip.points`.
+
+    Raises:
+        ValueError: nothing is left to render, nothing gives colours, or positions or times that no grid holds.
+    """
+    return pack_clip_with_counts(clip, config)[0]
+
+
+def lift_clip_with_counts(
+    clip: Clip, config: SceneConfig, device: torch.device | str = "cpu"
+) -> tuple[Gaussians, LiftCounts]:
+    """`lift_clip`, and what became of every LiDAR point.
+
+    Raises:
+        ValueError: as `pack_clip`.
+    """
+    packed, counts = pack_clip_with_counts(clip, config)
+    return unpack(packed, device), counts
 
 
 def lift_clip(clip: Clip, config: SceneConfig, device: torch.device | str = "cpu") -> Gaussians:
-    """The unrefined, static starting scene of a clip: LiDAR Gaussians in the clip's order, then the background.
+    """The Gaussians of `pack_clip`.
 
     Args:
         clip: The clip.
@@ -233,6 +268,6 @@ def lift_clip(clip: Clip, config: SceneConfig, device: torch.device | str = "cpu
         Gaussians with zero velocities [N, motion_order + 1, 3]; `source` is the row in `clip.points`.
 
     Raises:
-        ValueError: nothing is left to render, or nothing gives colours.
+        ValueError: as `pack_clip`.
     """
-    return lift_clip_with_counts(clip, config, device)[0]
+    return unpack(pack_clip(clip, config), device)

@@ -15,16 +15,17 @@ from functools import lru_cache
 
 import numpy as np
 import simplejpeg
-import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from flux4d.gaussians import Gaussians
+from flux4d.nearest import nearest
+from flux4d.packed import FULL_COLOUR
+from flux4d.seen import inside, mark_seen, project
 from store_schema.clip import Clip, View
 
 Array = NDArray[np.float32]
 _VIEW_MARGIN = 0.05
 _DECODE_SHRINK = 4
+_UNSEEN = 256  # sorts behind every 8-bit colour
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -56,34 +57,13 @@ class SkyConfig:
             raise ValueError(f"sky opacity={self.opacity}: use a value between 0 and 1, for instance 0.99")
 
 
-def project(
-    points: Array,  # [N, 3]
-    view: View,
-) -> tuple[Array, Array]:
-    """Pixels of ego0 points in a view's full-size image.
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """S far Gaussians."""
 
-    Args:
-        points: Positions in ego0, m. [N, 3]
-        view: The camera.
-
-    Returns:
-        Pixel positions (column, row), centres at +0.5, only meaningful where depth > 0 [N, 2]; z-depth in m [N].
-    """
-    ego02image = (view.K @ np.linalg.inv(view.cam2ego0)[:3]).astype(np.float32)
-    # Column by column: a [N, 3] @ [3, 3] product spends its time starting threads.
-    x, y, z = np.ascontiguousarray(points.T)
-    column, row, depth = (a * x + b * y + c * z + d for a, b, c, d in ego02image)
-    safe = np.maximum(depth, np.float32(1e-3))
-    return np.stack([column / safe, row / safe], axis=1), depth
-
-
-def inside(pixels: Array, depth: Array, view: View, margin: float) -> NDArray[np.bool_]:
-    """Whether projected points lie before the camera and in its image, widened by `margin` image sides. [N]"""
-    column, row = pixels.T
-    within = depth > 0.1
-    for place, size in ((column, view.width), (row, view.height)):
-        within &= (place >= -margin * size) & (place <= (1.0 + margin) * size)
-    return within
+    means: Array  # [S, 3] m, ego0
+    rgb: NDArray[np.uint16]  # [S, 3] 65535 is 1
+    scale: float  # m, standard deviation of all
 
 
 @lru_cache(maxsize=4)
@@ -108,50 +88,57 @@ def _before_any_camera(directions: Array, views: Sequence[View]) -> NDArray[np.b
     return near
 
 
-def _sample(view: View, pixels: Array) -> Array:
-    """Colours in [0, 1] of an image, shrunk to average out pixels, at full-size positions. [N, 2] -> [N, 3]"""
+def _sample(view: View, pixels: Array) -> NDArray[np.uint8]:
+    """Colours of an image, shrunk to average out pixels, at full-size positions. [N, 2] -> [N, 3]"""
     image = simplejpeg.decode_jpeg(
         view.jpeg, min_width=view.width // _DECODE_SHRINK, min_height=view.height // _DECODE_SHRINK, min_factor=1
     )
     height, width = image.shape[:2]
     column = np.clip((pixels[:, 0] * (width / view.width)).astype(np.int64), 0, width - 1)
     row = np.clip((pixels[:, 1] * (height / view.height)).astype(np.int64), 0, height - 1)
-    colours: Array = image[row, column].astype(np.float32) / np.float32(255.0)
+    colours: NDArray[np.uint8] = image[row, column]
     return colours
 
 
-def _colour(points: Array, inputs: Sequence[View]) -> tuple[Array, NDArray[np.bool_]]:
-    """Median colour of each far point over the input views that see it, and whether any does. [N, 3], [N]"""
-    samples = np.full((len(inputs), len(points), 3), np.nan, np.float32)
+def _colour(points: Array, inputs: Sequence[View]) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    """Median colour (65535 is 1) of each far point over the input views that see it, and whether any does.
+
+    [N, 3], [N]
+    """
+    samples = np.full((len(inputs), len(points), 3), _UNSEEN, np.uint16)
+    count = np.zeros(len(points), np.int64)
     for row, view in enumerate(inputs):
         pixels, depth = project(points, view)
         seen = np.flatnonzero(inside(pixels, depth, view, 0.0))
         samples[row, seen] = _sample(view, pixels[seen])
-    known: NDArray[np.bool_] = ~np.all(np.isnan(samples[:, :, 0]), axis=0)
-    colour = np.zeros((len(points), 3), np.float32)
-    colour[known] = np.nanmedian(samples[:, known], axis=0)
+        count[seen] += 1
+    samples.sort(axis=0)
+    known = count > 0
+    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2])  # of an even number, the mean of two
+    middle = np.minimum(middle, len(inputs) - 1)[:, :, None]
+    low, high = np.take_along_axis(samples, middle, axis=0).astype(np.uint32)
+    colour: NDArray[np.uint16] = ((low + high) * np.uint32(FULL_COLOUR // 255) // 2).astype(np.uint16)
     return colour, known
 
 
 def sky_radius(clip: Clip, config: SkyConfig) -> float:
     """Radius of the background sphere, m."""
-    means = clip.points.means
-    length = float(np.linalg.norm(means.max(axis=0) - means.min(axis=0))) if len(means) else 0.0
+    columns = clip.points.means.T  # one at a time: numpy is slow along the long axis of [N, 3]
+    length = float(np.linalg.norm([column.max() - column.min() for column in columns])) if columns.size else 0.0
     return max(config.radius_factor * length, config.min_radius)
 
 
-def background(clip: Clip, config: SkyConfig, motion_order: int = 0) -> Gaussians | None:
-    """Background Gaussians of a clip, on the CPU.
+def background(clip: Clip, config: SkyConfig) -> Background | None:
+    """Background Gaussians of a clip.
 
     A direction that only a target view sees takes the colour of the nearest direction that an input view sees.
 
     Args:
         clip: The clip; its input images give the colours, the poses of all its views say where to put Gaussians.
-        config: Radius, density, opacity.
-        motion_order: Order of the motion polynomial; sets the width of the (zero) velocities.
+        config: Radius and density.
 
     Returns:
-        The Gaussians (is_sky, source -1, time 0, never moving), or None if switched off.
+        Where they are, or None if switched off.
 
     Raises:
         ValueError: the clip has no input view to take colours from.
@@ -167,23 +154,14 @@ def background(clip: Clip, config: SkyConfig, motion_order: int = 0) -> Gaussian
     directions = fibonacci_sphere(round(4.0 * math.pi / (0.866 * config.spacing**2)))
     points = centre + np.float32(radius) * directions[_before_any_camera(directions, clip.views)]
     seen = np.zeros(len(points), bool)
-    for view in clip.views:
-        seen |= inside(*project(points, view), view, _VIEW_MARGIN)
+    mark_seen(points, clip.views, _VIEW_MARGIN, seen)
     points = points[seen]
     colour, known = _colour(points, inputs)
+    if len(points) and not known.any():
+        raise ValueError(
+            f"clip {clip.record.clip_id}: no input view sees any of {len(points)} sky directions: "
+            "use a smaller sky.spacing, or sky.enabled=False"
+        )
     if not known.all():
-        colour[~known] = colour[known][cKDTree(points[known]).query(points[~known])[1]]
-    count = len(points)
-    quats = torch.zeros(count, 4)
-    quats[:, 0] = 1.0
-    return Gaussians(
-        means=torch.from_numpy(points),
-        quats=quats,
-        scales=torch.full((count, 3), radius * config.spacing * config.scale_factor),
-        opacities=torch.full((count,), config.opacity),
-        rgb=torch.from_numpy(colour),
-        times=torch.zeros(count),
-        velocities=torch.zeros(count, motion_order + 1, 3),
-        is_sky=torch.ones(count, dtype=torch.bool),
-        source=torch.full((count,), -1, dtype=torch.int64),
-    )
+        colour[~known] = colour[known][nearest(points[~known], points[known])]
+    return Background(means=points, rgb=colour, scale=radius * config.spacing * config.scale_factor)

@@ -66,11 +66,15 @@ class TorchSparseTensor:
 
 
 def _gather_multiply_add(features: Tensor, weight: Tensor, pairs: Pairs, rows: int) -> Tensor:
-    """Sum over offsets k of `weight[:, k] @ features` for each pair; weight [out, K, in] -> [rows, out]."""
-    out = features.new_zeros(rows, weight.shape[0])
+    """Sum over offsets k of `weight[:, k] @ features` for each pair; weight [out, K, in] -> [rows, out].
+
+    Under autocast the products are of lower precision, their sum has that of the weights.
+    """
+    out = weight.new_zeros(rows, weight.shape[0])
     for k, (source, target) in enumerate(pairs):
         if len(source):
-            out = out.index_add(0, target, features.index_select(0, source) @ weight[:, k].T)
+            product = features.index_select(0, source) @ weight[:, k].T
+            out = out.index_add(0, target, product.to(out.dtype))
     return out
 
 

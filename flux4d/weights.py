@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ FORMAT_VERSION = 1
 _KEY = "flux4d_weights"  # one key only: safetensors writes several in random order, and equal networks would differ
 
 
-def save_weights(path: Path | str, network: Flux4D) -> None:
+def save_weights(path: Path | str, network: Flux4D, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Write weights and `NetworkConfig`; the file appears complete or not at all.
 
     Args:
         path: The safetensors file to write or replace.
         network: The network.
+        tensors: Other weights of the same network, such as their running mean; None writes its own.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    own = network.state_dict() if tensors is None else tensors
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
     about = {"format_version": FORMAT_VERSION, "network_config": asdict(network.config)}
     write_atomic(Path(path), to_bytes(tensors, {_KEY: json.dumps(about, sort_keys=True)}))
 
@@ -58,7 +61,8 @@ def _config(path: Path, metadata: dict[str, str]) -> NetworkConfig:
         raise ValueError(f"{path}: its network config does not fit this version of the package ({error})") from error
 
 
-def _differences(have: dict[str, Tensor], want: dict[str, Tensor]) -> list[str]:
+def tensor_differences(have: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> list[str]:
+    """A line for every tensor of a file (`have`) that is missing, unexpected, or of another shape or type."""
     lines = [f"missing {name} {tuple(want[name].shape)}" for name in sorted(want.keys() - have.keys())]
     lines += [f"unexpected {name} {tuple(have[name].shape)}" for name in sorted(have.keys() - want.keys())]
     for name in sorted(want.keys() & have.keys()):
@@ -66,6 +70,28 @@ def _differences(have: dict[str, Tensor], want: dict[str, Tensor]) -> list[str]:
         if a.shape != b.shape or a.dtype != b.dtype:
             lines.append(f"{name}: file {tuple(a.shape)} {a.dtype}, network {tuple(b.shape)} {b.dtype}")
     return lines
+
+
+def read_weights(path: Path | str, network: Flux4D) -> tuple[dict[str, Tensor], list[str]]:
+    """Weights of a file on the CPU, and a line for all in which they do not fit the network, which stays as it is.
+
+    Args:
+        path: A file of `save_weights`.
+        network: The network they are wanted for.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged or foreign.
+    """
+    path = Path(path)
+    tensors, metadata = _read(path)
+    config = _config(path, metadata)
+    lines = tensor_differences(tensors, network.state_dict())
+    # Sizes show in the tensors; the rest of the config changes what they mean.
+    for name in ("motion_order", "norm", "velocity_unit", "max_offset", "min_scale", "max_scale", "voxels"):
+        if (theirs := getattr(config, name)) != (ours := getattr(network.config, name)):
+            lines.append(f"config {name}: file {theirs}, network {ours}")
+    return tensors, lines
 
 
 def load_weights(path: Path | str, network: Flux4D) -> None:
@@ -79,14 +105,7 @@ def load_weights(path: Path | str, network: Flux4D) -> None:
         FileNotFoundError: no such file.
         ValueError: the file is damaged or foreign, or any tensor is missing, unexpected or of another shape.
     """
-    path = Path(path)
-    tensors, metadata = _read(path)
-    config = _config(path, metadata)
-    lines = _differences(tensors, network.state_dict())
-    # Sizes show in the tensors; the rest of the config changes what they mean.
-    for name in ("motion_order", "norm", "velocity_unit", "max_offset", "min_scale", "max_scale", "voxels"):
-        if (theirs := getattr(config, name)) != (ours := getattr(network.config, name)):
-            lines.append(f"config {name}: file {theirs}, network {ours}")
+    tensors, lines = read_weights(path, network)
     if lines:
         shown = "\n  ".join(lines[:20]) + (f"\n  and {len(lines) - 20} more" if len(lines) > 20 else "")
         raise ValueError(f"{path} does not fit the network, {len(lines)} differences:\n  {shown}")

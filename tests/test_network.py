@@ -14,9 +14,9 @@ from torch import Tensor
 from flux4d.gaussians import Gaussians
 from flux4d.losses import LossConfig, reconstruction_loss
 from flux4d.network import Flux4D, NetworkConfig, small
-from flux4d.reconstruct import clip_duration, reconstruct
+from flux4d.reconstruct import reconstruct
 from flux4d.render import render
-from flux4d.scene import SceneConfig, lift_clip
+from flux4d.scene import SceneConfig, clip_duration, lift_clip
 from flux4d.sky import SkyConfig
 from flux4d.target import make_target
 from flux4d.voxelize import VoxelConfig

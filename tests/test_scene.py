@@ -16,8 +16,9 @@ from flux4d.gaussians import Gaussians
 from flux4d.reconstruct import reconstruct
 from flux4d.render import render
 from flux4d.scene import SceneConfig, lift_clip, lift_clip_with_counts
-from flux4d.sky import SkyConfig, background, fibonacci_sphere, sky_radius
+from flux4d.sky import SkyConfig, fibonacci_sphere, sky_radius
 from store_schema.clip import Clip, LiftedPoints
+from store_schema.units import POSITION
 from tests.toy import make_clip
 
 NO_SKY = SkyConfig(enabled=False)
@@ -32,16 +33,22 @@ def equal(a: Gaussians, b: Gaussians) -> bool:
     return all(torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Gaussians))
 
 
+def background(clip: Clip, config: SkyConfig, motion_order: int = 0) -> Gaussians:
+    scene = lift_clip(clip, SceneConfig(sky=config, motion_order=motion_order))
+    return scene.select(scene.is_sky)
+
+
 def test_every_point_becomes_its_gaussian() -> None:
     clip = make_clip()
     config = SceneConfig(crop_to_views=False, sky=NO_SKY, scale_factor=1.0, max_spread=None, motion_order=1)
     scene = lift_clip(clip, config)
     points = clip.points
     assert len(scene) == len(points)
-    np.testing.assert_array_equal(scene.means, points.means)
+    np.testing.assert_array_equal(scene.means, POSITION.decode(POSITION.encode(points.means)))
+    np.testing.assert_allclose(scene.means, points.means, atol=POSITION.max_error + 1e-6)
     np.testing.assert_array_equal(scene.times, points.times)
     np.testing.assert_array_equal(scene.source, np.arange(len(points)))
-    np.testing.assert_allclose(scene.rgb, points.rgb / 255.0, atol=1e-6)
+    np.testing.assert_array_equal(scene.rgb, points.rgb.astype(np.float32) / np.float32(255))
     np.testing.assert_allclose(scene.scales, np.repeat(points.scales[:, None], 3, axis=1))
     assert scene.velocities.shape == (len(points), 2, 3)
     assert not scene.velocities.any()
@@ -225,8 +232,6 @@ def test_fibonacci_sphere_is_even() -> None:
 def test_sky_lies_on_its_sphere_and_has_the_colours_of_the_input_images() -> None:
     clip = make_clip()
     sky = background(clip, SkyConfig(spacing=0.01), motion_order=1)
-    assert sky is not None
-    assert bool(sky.is_sky.all())
     assert bool((sky.source == -1).all())
     assert sky.velocities.shape == (len(sky), 2, 3)
     radius = sky_radius(clip, SkyConfig())
@@ -252,8 +257,6 @@ def test_sky_follows_the_targets_beyond_the_input_views() -> None:
         replace(view, cam2ego0=turn @ view.cam2ego0) if view.role == "future" else view for view in clip.views
     )
     narrow, wide = background(clip, COARSE), background(replace(clip, views=views), COARSE)
-    assert narrow is not None
-    assert wide is not None
     assert len(wide) > 1.4 * len(narrow)
     target = next(view for view in views if view.role == "future")
     assert float(render(wide, Cameras.from_views([target])).alpha.min()) > 0.9
@@ -263,6 +266,16 @@ def test_sky_needs_an_input_view() -> None:
     clip = make_clip()
     with pytest.raises(ValueError, match="no input view"):
         lift_clip(replace(clip, views=clip.views_of("interpolation")), SceneConfig())
+
+
+def test_sky_needs_a_direction_that_an_input_view_sees() -> None:
+    clip = make_clip()
+    back = np.diag([-1.0, -1.0, 1.0, 1.0])
+    views = tuple(replace(view, cam2ego0=back @ view.cam2ego0) if view.role != "input" else view for view in clip.views)
+    narrow = np.array([[1e5, 0, 48.0], [0, 1e5, 27.0], [0, 0, 1.0]])
+    views = tuple(replace(view, K=narrow) if view.role == "input" else view for view in views)
+    with pytest.raises(ValueError, match=r"no input view sees any of \d+ sky directions: use a smaller"):
+        lift_clip(replace(clip, views=views), SceneConfig(sky=COARSE))
 
 
 def test_empty_scene_is_an_error_and_sky_alone_is_not() -> None:

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from flux4d.network import Flux4D, small
+from flux4d.scene import SceneConfig, lift_clip
+from flux4d.sky import SkyConfig
 from flux4d.sparse_conv import initialise_weight, make_backend
 from flux4d.sparse_unet import SparseUNet
 from flux4d.voxelize import VoxelConfig, voxelize
+from tests.toy import make_clip
 
 SHAPE = (6, 8, 10)
 BACKENDS = [
@@ -108,6 +112,31 @@ def test_torch_backend_gradcheck() -> None:
         return x.features
 
     assert torch.autograd.gradcheck(run, (torch.randn(len(coords), 2, dtype=torch.float64, requires_grad=True),))
+
+
+def test_autocast_stays_near_float32_and_trains() -> None:
+    scene = lift_clip(make_clip(), SceneConfig(sky=SkyConfig(spacing=0.02)))
+    network = Flux4D(small(conv_backend="torch"))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for head in (network.residual_head, network.velocity_head):
+            head.out.weight.copy_(torch.randn(head.out.weight.shape, generator=generator) * 0.1)
+    full = network(scene, 1.0).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(scene, 1.0)
+    trained = ("means", "quats", "scales", "opacities", "rgb", "velocities")
+    for name in trained:
+        before, exact, found = (getattr(gaussians, name) for gaussians in (scene, full, half))
+        assert found.dtype == torch.float32, name
+        assert not torch.equal(found, exact), name  # else nothing was of lower precision
+        assert bool((found - exact).norm() < 0.05 * (exact - before).norm()), name
+    loss: Any = sum(getattr(half, name).square().sum() for name in trained)
+    loss.backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.dtype == torch.float32, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
+        assert bool(parameter.grad.any()), name
 
 
 @pytest.mark.skipif(importlib.util.find_spec("spconv") is None, reason="no spconv")

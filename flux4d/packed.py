@@ -1,0 +1,277 @@
+"""A lifted scene as it is kept and sent: integers on grids, in one buffer that is read, pinned and uploaded whole.
+
+What all Gaussians have in common (opacity, no rotation, no velocity) is a number here and becomes a column where the
+scene is used. The bytes: `_MAGIC`, length of the header (4 bytes), the header (JSON), then the columns, little-endian,
+each from a multiple of 64 bytes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flux4d.gaussians import Gaussians
+from store_schema.hashing import hash_bytes, hash_json
+from store_schema.units import POSITION, TIME, Grid
+
+LIFT_SOURCES = (
+    "camera_gains.py",
+    "gaussians.py",
+    "nearest.py",
+    "packed.py",
+    "posed.py",
+    "scene.py",
+    "scene_points.py",
+    "seen.py",
+    "sky.py",
+    "target.py",
+)
+"""The files of this package that decide what a lifted scene is, and the depth of a target."""
+
+FULL_COLOUR = 65535
+"""The integer of colour 1; an 8-bit colour v is 257 v."""
+
+_FORMAT = 1
+_MAGIC = b"flux4d-scene"
+_ALIGN = 64
+_COLUMNS: Mapping[str, tuple[str, str, int]] = MappingProxyType(
+    {
+        "positions": ("lidar", "<i4", 3),
+        "spreads": ("lidar", "<f4", 1),
+        "rgb": ("lidar", "<u2", 3),
+        "times": ("lidar", "<i4", 1),
+        "source": ("lidar", "<i4", 1),
+        "sky_means": ("sky", "<f4", 3),
+        "sky_rgb": ("sky", "<u2", 3),
+    }
+)
+"""Whose rows, type and width of each column, in the order of the bytes."""
+
+
+@lru_cache(maxsize=1)
+def lift_code_hash() -> str:
+    """Hash of `LIFT_SOURCES`: scenes that other code has kept may not be what this code makes."""
+    folder = Path(__file__).parent
+    return hash_json({name: hash_bytes((folder / name).read_bytes()) for name in LIFT_SOURCES})
+
+
+class _Place(NamedTuple):
+    offset: int  # bytes from the start of the columns
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneHeader:
+    """A packed scene without its columns."""
+
+    lidar: int  # number of LiDAR Gaussians, K
+    sky: int  # number of background Gaussians, S
+    opacity: float
+    sky_opacity: float
+    sky_scale: float  # m, standard deviation of the background
+    motion_order: int
+    duration: float  # s, length of the clip: what `Flux4D.forward` scales time with
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), int if field.type == "int" else float
+            if type(value) is not kind or not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"packed scene: {field.name}={value!r}: expected {kind.__name__}, not negative, finite"
+                )
+
+    def places(self) -> dict[str, _Place]:
+        """Where each column is."""
+        places, at = {}, 0
+        for name, (rows, kind, width) in _COLUMNS.items():
+            shape = (getattr(self, rows), width) if width > 1 else (getattr(self, rows),)
+            places[name] = _Place(at, np.dtype(kind), shape)
+            at += _aligned(math.prod(shape) * np.dtype(kind).itemsize)
+        return places
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns, each with what is left to the next multiple of 64."""
+        return sum(_aligned(math.prod(place.shape) * place.dtype.itemsize) for place in self.places().values())
+
+
+def _aligned(size: int) -> int:
+    return size + -size % _ALIGN
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PackedScene:
+    """A freshly lifted scene: K LiDAR Gaussians, then S of the background. Nothing moves yet."""
+
+    positions: NDArray[np.int32]  # [K, 3] steps of store_schema.units.POSITION
+    spreads: NDArray[np.float32]  # [K] m, standard deviation in all directions
+    rgb: NDArray[np.uint16]  # [K, 3] 65535 is 1
+    times: NDArray[np.int32]  # [K] steps of store_schema.units.TIME
+    source: NDArray[np.int32]  # [K] row in the clip's LiftedPoints
+    sky_means: NDArray[np.float32]  # [S, 3] m
+    sky_rgb: NDArray[np.uint16]  # [S, 3]
+    opacity: float
+    sky_opacity: float
+    sky_scale: float  # m, standard deviation of the background
+    motion_order: int
+    duration: float  # s, length of the clip
+
+    def __post_init__(self) -> None:
+        for name, place in self.header.places().items():
+            column = getattr(self, name)
+            if column.dtype != place.dtype or column.shape != place.shape:
+                raise ValueError(
+                    f"packed scene: {name} is {column.dtype} {list(column.shape)}, expected {place.dtype} "
+                    f"{list(place.shape)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.positions) + len(self.sky_means)
+
+    @property
+    def header(self) -> SceneHeader:
+        """All but the columns."""
+        rows = {"lidar": len(self.positions), "sky": len(self.sky_means)}
+        return SceneHeader(**rows, **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in _COLUMNS})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns."""
+        return self.header.nbytes
+
+    def write_columns(self, buffer: NDArray[np.uint8]) -> None:
+        """Copy the columns to where they belong in a buffer of `nbytes`."""
+        for name, place in self.header.places().items():
+            _column(buffer, place)[...] = getattr(self, name)
+
+    def to_bytes(self) -> bytes:
+        """The scene as bytes, the same for equal scenes."""
+        text = json.dumps({"format": _FORMAT, **asdict(self.header)}, sort_keys=True).encode()
+        start = _MAGIC + len(text).to_bytes(4, "little") + text
+        columns = np.zeros(self.nbytes, np.uint8)
+        self.write_columns(columns)
+        return b"".join([start, bytes(-len(start) % _ALIGN), columns.data])
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> PackedScene:
+        """The scene whose `to_bytes` are `data`. Its columns look into `data`; nothing is copied.
+
+        Raises:
+            ValueError: not a packed scene, one of another format, or damaged.
+        """
+        header, start = _read_header(data)
+        if len(data) != start + header.nbytes:
+            raise ValueError(f"packed scene: {len(data)} bytes, expected {start + header.nbytes}: lift the clip again")
+        body = np.frombuffer(data, np.uint8, offset=start)
+        columns: dict[str, Any] = {name: _column(body, place) for name, place in header.places().items()}
+        return cls(**columns, **{name: value for name, value in asdict(header).items() if name not in ("lidar", "sky")})
+
+
+def _column(buffer: NDArray[np.uint8], place: _Place) -> NDArray[Any]:
+    size = math.prod(place.shape) * place.dtype.itemsize
+    return buffer[place.offset : place.offset + size].view(place.dtype).reshape(place.shape)
+
+
+def _read_header(data: bytes | memoryview) -> tuple[SceneHeader, int]:
+    """Header, and the byte that the columns start at."""
+    start = len(_MAGIC) + 4
+    if bytes(data[: len(_MAGIC)]) != _MAGIC:
+        raise ValueError("packed scene: the bytes do not start as one: lift the clip again")
+    stop = start + int.from_bytes(data[len(_MAGIC) : start], "little")
+    try:
+        values = json.loads(bytes(data[start:stop]))
+        found = values.pop("format")
+        if found != _FORMAT:
+            raise ValueError(f"format {found}, this code reads {_FORMAT}")
+        return SceneHeader(**values), _aligned(stop)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"packed scene: cannot read the header ({error}): lift the clip again") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedTensors:
+    """A packed scene on its way to a device: all columns in one tensor, so that one copy takes them there."""
+
+    header: SceneHeader
+    buffer: Tensor  # [header.nbytes] uint8
+
+    @classmethod
+    def of(cls, packed: PackedScene) -> PackedTensors:
+        """A copy of a scene, on the CPU."""
+        buffer = torch.zeros(packed.nbytes, dtype=torch.uint8)
+        packed.write_columns(buffer.numpy())
+        return cls(packed.header, buffer)
+
+    def pin_memory(self) -> PackedTensors:
+        """In page-locked memory, from where it can be uploaded while the device works."""
+        return replace(self, buffer=self.buffer.pin_memory())
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedTensors:
+        """On another device; `non_blocking` does not wait for the copy if the memory is pinned."""
+        return replace(self, buffer=self.buffer.to(device, non_blocking=non_blocking))
+
+    def column(self, name: str) -> Tensor:
+        """A column as of `PackedScene`, uint16 ones as int16 (torch can do little with uint16)."""
+        place = self.header.places()[name]
+        size = math.prod(place.shape) * place.dtype.itemsize
+        kind = {"f4": torch.float32, "i4": torch.int32, "u2": torch.int16}[place.dtype.str[1:]]
+        return self.buffer[place.offset : place.offset + size].view(kind).view(place.shape)
+
+
+def unpack(packed: PackedScene | PackedTensors, device: torch.device | str | None = None) -> Gaussians:
+    """The Gaussians of a packed scene. The integers are uploaded and become floats on the device.
+
+    Args:
+        packed: The scene.
+        device: Where the Gaussians are wanted; None is where the packed scene is.
+
+    Returns:
+        Gaussians with zero velocities [N, motion_order + 1, 3], LiDAR first. The same bits on every device.
+    """
+    packed = PackedTensors.of(packed) if isinstance(packed, PackedScene) else packed
+    packed = packed if device is None else packed.to(device)
+    header, column = packed.header, packed.column
+    lidar, sky, where = header.lidar, header.sky, packed.buffer.device
+    means = torch.cat([_decode(column("positions"), POSITION), column("sky_means")])
+    spreads = torch.cat([column("spreads"), _full(sky, header.sky_scale, where)])
+    quats = torch.zeros(lidar + sky, 4, device=where)
+    quats[:, 0] = 1.0  # isotropic: the paper's random quaternions would give the same Gaussians
+    return Gaussians(
+        means=means,
+        quats=quats,
+        scales=spreads[:, None].repeat(1, 3),
+        opacities=torch.cat([_full(lidar, header.opacity, where), _full(sky, header.sky_opacity, where)]),
+        rgb=_colours(torch.cat([column("rgb"), column("sky_rgb")])),
+        times=torch.cat([_decode(column("times"), TIME), _full(sky, 0.0, where)]),
+        velocities=torch.zeros(lidar + sky, header.motion_order + 1, 3, device=where),
+        is_sky=torch.arange(lidar + sky, device=where) >= lidar,
+        source=torch.cat([column("source").long(), torch.full((sky,), -1, dtype=torch.int64, device=where)]),
+    )
+
+
+def _full(count: int, value: float, device: torch.device) -> Tensor:
+    return torch.full((count,), value, dtype=torch.float32, device=device)
+
+
+def _decode(steps: Tensor, grid: Grid) -> Tensor:
+    """`Grid.decode`, to the bit. CUDA divides by a number with its reciprocal, but by a tensor as IEEE says."""
+    per_unit = torch.full((), round(1.0 / grid.step), dtype=torch.float64, device=steps.device)
+    return (steps.double() / per_unit).float()
+
+
+def _colours(stored: Tensor) -> Tensor:
+    """Colours in [0, 1] of 16-bit integers; those of 8-bit colours v are v / 255, to the bit."""
+    full = torch.full((), FULL_COLOUR, dtype=torch.float32, device=stored.device)
+    return (stored.int() & FULL_COLOUR).float() / full
