@@ -1,4 +1,4 @@
-"""Score a training run by its images or LiDAR sweeps, or rebuild a report: `flux4d-eval run|lidar|report`."""
+"""Score a training run by its images or LiDAR sweeps, or write a report: `flux4d-eval run|lidar|report`."""
 
 from __future__ import annotations
 

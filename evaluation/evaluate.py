@@ -10,23 +10,14 @@ from typing import Protocol
 import torch
 
 from evaluation.camera_model import IDEAL, CameraModel
-from evaluation.flow_metrics import FlowAccumulator
 from evaluation.flow_prediction import accumulate_flow, predicted_flow
 from evaluation.image_metrics import score_view
 from evaluation.lpips import NOT_LOADED, Lpips, Unavailable, fitting
-from evaluation.noise_floor import MeasuredFloor, clip_floor, group_floors
+from evaluation.noise_floor import MeasuredFloor, clip_floor
 from evaluation.point_set import P0, FlowTruth, PointSet, flow_truth
+from evaluation.pool import ClipScores, MethodScores, pool, refuse_other_sizes, refuse_second
 from evaluation.protocol import protocol_in_words, seen_in_training
-from evaluation.results import (
-    GROUPS,
-    ClipRow,
-    Evaluation,
-    FrameRow,
-    Group,
-    MethodInfo,
-    Summary,
-    summarise_images,
-)
+from evaluation.results import ClipRow, Evaluation, FrameRow, MethodInfo, summarise_images
 from evaluation.truth import Truth, truth_of
 from flux4d.exposure import Exposure
 from flux4d.exposure_fit import compare_inputs, fit_exposure
@@ -45,6 +36,11 @@ class Method:
     description: str
     reconstruct: Callable[[Clip], Gaussians]
 
+    @property
+    def info(self) -> MethodInfo:
+        """What results say of it."""
+        return MethodInfo(self.name, self.description)
+
 
 class Observer(Protocol):
     """Is shown every scene and every rendered view while they are in memory, for pictures or exports."""
@@ -57,15 +53,6 @@ class Observer(Protocol):
 
     def frame(self, clip: Clip, method: Method, view: View, rendering: Rendering, truth: Truth) -> None:
         """A target view was rendered; `rendering` holds one camera, as it is scored."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """One method on one clip, with what the groups pool."""
-
-    row: ClipRow
-    frames: tuple[FrameRow, ...]
-    flow: FlowAccumulator
 
 
 def evaluate(
@@ -82,7 +69,7 @@ def evaluate(
     progress: Callable[[str], None] | None = None,
     observer: Observer | None = None,
 ) -> Evaluation:
-    """Score methods on clips by the paper's protocol.
+    """Score methods on clips by the paper's protocol: `score_clips`, then `evaluation.pool.pool`.
 
     Args:
         clips: Clips with target views; read one at a time.
@@ -101,70 +88,89 @@ def evaluate(
         Metrics of every frame and clip, and of all, seen and unseen clips.
 
     Raises:
-        ValueError: there is no clip or no method, two methods share a name, a clip comes twice or has no view to
-            render, the views of the clips differ in size, a store lacks the truth that `points` asks for, or a clip
-            has too few views for the camera model: a shutter needs two of a camera, an exposure an input view.
+        ValueError: there is no clip, or what `score_clips` refuses.
+    """
+    scores = score_clips(
+        clips,
+        methods,
+        width=width,
+        lpips=lpips,
+        points=points,
+        backend=backend,
+        camera_model=camera_model,
+        seen_clips=seen_clips,
+        progress=progress,
+        observer=observer,
+    )
+    return pool(
+        scores,
+        [method.info for method in methods],
+        backend=backend,
+        points=points,
+        camera_model=camera_model,
+        dataset_options=dataset_options,
+    )
+
+
+def score_clips(
+    clips: Iterable[Clip],
+    methods: Sequence[Method],
+    *,
+    width: int | None = None,
+    lpips: Lpips | Unavailable = NOT_LOADED,
+    points: PointSet = P0,
+    backend: Backend = "auto",
+    camera_model: CameraModel = IDEAL,
+    seen_clips: Collection[str] = (),
+    progress: Callable[[str], None] | None = None,
+    observer: Observer | None = None,
+) -> list[ClipScores]:
+    """Score methods on clips, each clip for itself; the arguments are those of `evaluate`.
+
+    Returns:
+        Scores of each clip, in the order of `clips`; none without clips.
+
+    Raises:
+        ValueError: there is no method, two methods share a name, a clip comes twice or has no view to render, the
+            views of the clips differ in size, a store lacks the truth that `points` asks for, or a clip has too few
+            views for the camera model: a shutter needs two of a camera, an exposure an input view.
     """
     names = [method.name for method in methods]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"an evaluation needs methods with different names, got {names}")
-    scored: list[_Scored] = []
-    floors: list[MeasuredFloor] = []
-    protocol, lpips_used, notes = "", "", list[str]()
-    size: tuple[int, int] | None = None
+    done: dict[str, ClipScores] = {}
     for clip in clips:
-        views = _views_to_score(clip, floors)
+        clip_id = clip.record.clip_id
+        refuse_second(clip_id, done)
+        views = clip.views_of("interpolation", "future")
+        if not views:
+            raise ValueError(f"clip {clip_id} has no interpolation or future view to score")
         truths = _truths(clip, views, width, camera_model)
-        sizes = {(truth.camera.width, truth.camera.height) for truth in truths} | ({size} if size else set())
-        if len(sizes) > 1:
-            raise ValueError(
-                f"clip {clip.record.clip_id}: views of one evaluation must share one size, got {sorted(sizes)}"
-            )
-        protocol, size = protocol or protocol_in_words(clip.record, points, camera_model), sizes.pop()
+        sizes = {(truth.camera.width, truth.camera.height) for truth in truths}
+        refuse_other_sizes(clip_id, sizes | {(scores.width, scores.height) for scores in done.values()})
+        size = sizes.pop()
         fitted = fitting(lpips, *size)
         network = None if isinstance(fitted, Unavailable) else fitted
         true_flow = flow_truth(clip, points)
         seen = seen_in_training(clip.record, seen_clips)
-        floors.append(clip_floor(clip.record, seen, true_flow))
-        if isinstance(fitted, Unavailable):
-            notes.append(fitted.reason)
-        else:
-            lpips_used = fitted.description
-        notes += _notes(clip, floors[-1])
+        floor = clip_floor(clip.record, seen, true_flow)
+        results = []
         for method in methods:
             result = _score_clip(clip, method, truths, views, network, true_flow, backend, camera_model, seen, observer)
-            scored.append(result)
+            results.append(result)
             if progress is not None:
                 progress(_progress_line(result.row))
-    if size is None:
-        raise ValueError("there is no clip to evaluate: check the split and the clip ids")
-    return Evaluation(
-        protocol=protocol,
-        width=size[0],
-        height=size[1],
-        backend=backend,
-        methods=tuple(MethodInfo(method.name, method.description) for method in methods),
-        summaries=tuple(_summaries(scored, names)),
-        clips=tuple(result.row for result in scored),
-        frames=tuple(row for result in scored for row in result.frames),
-        notes=tuple(dict.fromkeys(notes)),
-        points=points,
-        floors=tuple(group_floors(floors)),
-        lpips=lpips_used,
-        dataset_options=dataset_options,
-        clip_floors=tuple(floor.clip for floor in floors),
-        camera_model=camera_model,
-    )
-
-
-def _views_to_score(clip: Clip, done: Sequence[MeasuredFloor]) -> Sequence[View]:
-    clip_id = clip.record.clip_id
-    if any(floor.clip.clip_id == clip_id for floor in done):
-        raise ValueError(f"clip {clip_id} comes twice, so its frames and points would count double: name it once")
-    views = clip.views_of("interpolation", "future")
-    if not views:
-        raise ValueError(f"clip {clip_id} has no interpolation or future view to score")
-    return views
+        done[clip_id] = ClipScores(
+            clip_id=clip_id,
+            protocol=protocol_in_words(clip.record, points, camera_model),
+            width=size[0],
+            height=size[1],
+            methods=tuple(results),
+            floor=floor,
+            lpips="" if isinstance(fitted, Unavailable) else fitted.description,
+            notes=((fitted.reason,) if isinstance(fitted, Unavailable) else ()) + _notes(clip, floor),
+        )
+    return list(done.values())
 
 
 def _truths(clip: Clip, views: Sequence[View], width: int | None, camera_model: CameraModel) -> list[Truth]:
@@ -186,7 +192,7 @@ def _score_clip(
     camera_model: CameraModel,
     seen: bool,
     observer: Observer | None,
-) -> _Scored:
+) -> MethodScores:
     start = _now()
     gaussians = method.reconstruct(clip)
     exposure = _fitted_exposure(gaussians, clip, truths[0].camera.width, backend, camera_model)
@@ -223,7 +229,7 @@ def _score_clip(
         reconstruct_seconds=reconstruct_seconds,
         render_seconds=render_seconds / len(views),
     )
-    return _Scored(row, tuple(frames), flow)
+    return MethodScores(row, tuple(frames), flow)
 
 
 def _fitted_exposure(
@@ -239,33 +245,7 @@ def _fitted_exposure(
         raise ValueError(f"clip {clip.record.clip_id}: {error}") from error
 
 
-def _summaries(scored: Sequence[_Scored], names: Sequence[str]) -> Iterable[Summary]:
-    for group, wanted in GROUPS:
-        for name in names:
-            members = [result for result in scored if result.row.method == name and result.row.seen in wanted]
-            if members:
-                yield _summary(name, group, members)
-
-
-def _summary(name: str, group: Group, members: Sequence[_Scored]) -> Summary:
-    frames = [row for result in members for row in result.frames]
-    flow = FlowAccumulator()
-    for result in members:
-        flow.merge(result.flow)
-    return Summary(
-        method=name,
-        group=group,
-        clips=len(members),
-        interpolation=summarise_images(frames, "interpolation"),
-        future=summarise_images(frames, "future"),
-        flow=flow.result(),
-        flow_nearest=sum(result.row.flow_nearest for result in members),
-        reconstruct_seconds=sum(result.row.reconstruct_seconds for result in members) / len(members),
-        render_seconds=sum(result.row.render_seconds for result in members) / len(members),
-    )
-
-
-def _notes(clip: Clip, floor: MeasuredFloor) -> list[str]:
+def _notes(clip: Clip, floor: MeasuredFloor) -> tuple[str, ...]:
     notes = []
     if clip.boxes is None:
         notes.append(
@@ -279,7 +259,7 @@ def _notes(clip: Clip, floor: MeasuredFloor) -> list[str]:
             f"Log {clip.record.log_id} has no motion along smoothed tracks (a store of an older schema): "
             "the annotation noise floor is n/a."
         )
-    return notes
+    return tuple(notes)
 
 
 def _progress_line(row: ClipRow) -> str:

@@ -8,6 +8,7 @@ motion is not in it. A statistic of an empty group is None, never 0 or NaN.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -161,6 +162,27 @@ class FlowAccumulator:
         """Add the sums of another accumulator to this one."""
         for name, value in vars(other).items():
             getattr(self, name)[...] += value
+
+    def to_json(self) -> dict[str, list[Any]]:
+        """The sums as nested lists by name: JSON holds them to the last bit."""
+        return {name: value.tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, list[Any]]) -> FlowAccumulator:
+        """What `to_json` made.
+
+        Raises:
+            ValueError: a sum is missing, unknown or of another shape.
+        """
+        sums = cls()
+        if set(value) != set(vars(sums)):
+            raise ValueError(f"flow sums are {sorted(vars(sums))}, got {sorted(value)}")
+        for name, zeros in vars(sums).items():
+            loaded = np.array(value[name], zeros.dtype)
+            if loaded.shape != zeros.shape:
+                raise ValueError(f"flow sum {name} has shape {zeros.shape}, got {loaded.shape}")
+            setattr(sums, name, loaded)
+        return sums
 
     def result(self) -> FlowScores:
         """The metrics of everything added so far."""

@@ -1,4 +1,7 @@
-"""Frozen dataclasses to JSON and back, by their annotations."""
+"""Frozen dataclasses to JSON and back, by their annotations.
+
+A class in them that is no dataclass brings its own form: a method ``to_json`` and a class method ``from_json``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,12 @@ T = TypeVar("T")
 
 def save_json(path: Path, value: Any) -> None:
     """Write a dataclass as JSON; infinity becomes the string "inf", NaN is refused."""
-    path.write_text(json.dumps(_encode(dataclasses.asdict(value)), indent=1, allow_nan=False) + "\n")
+    path.write_text(json.dumps(to_json(value), indent=1, allow_nan=False) + "\n")
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass as a value that `json.dumps` takes; infinity becomes the string "inf"."""
+    return _encode(dataclasses.asdict(value))
 
 
 def load_json(path: Path, kind: type[T]) -> T:
@@ -42,6 +50,8 @@ def from_json(kind: Any, value: Any) -> Any:
         if unknown := set(value) - set(hints):
             raise TypeError(f"{getattr(kind, '__name__', kind)} has no field {sorted(unknown)}")
         return kind(**{name: from_json(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if hasattr(kind, "from_json"):
+        return kind.from_json(value)
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return None if value is None else from_json(next(arg for arg in args if arg is not type(None)), value)
@@ -58,4 +68,6 @@ def _encode(value: Any) -> Any:
         return {key: _encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encode(item) for item in value]
+    if hasattr(value, "to_json"):
+        return value.to_json()
     return "inf" if isinstance(value, float) and value == math.inf else value

@@ -25,8 +25,8 @@ class ShutterOptions:
 class Run:
     """Evaluate lifted, static and moving Gaussians of a trained network on a dataset version."""
 
-    store: Path
-    """Store made by flux4d-build."""
+    store: str
+    """Store made by flux4d-build: a folder or a URL (s3://bucket/store)."""
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""
     run: Path | None = None
@@ -82,8 +82,8 @@ class Lidar:
     """Render the held-out LiDAR sweeps of evaluation clips and compare them with what was measured. Without a run or
     weights only the lifted scene is scored. The store must still hold its frames folder."""
 
-    store: Path
-    """Store made by flux4d-build, with its frames folder."""
+    store: str
+    """Store made by flux4d-build, with its frames folder: a folder or a URL (s3://bucket/store)."""
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""
     run: Path | None = None
@@ -116,7 +116,8 @@ class Lidar:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write report.html again from a saved evaluation, for instance with a newer version of this package."""
+    """Write report.html again from a saved evaluation, for instance with a newer version of this package, or write the
+    report of a training run: how it went so far and where it comes from, also while it goes on."""
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """Folder that an evaluation wrote."""
+    """Folder that an evaluation wrote, or a run folder of flux4d-train."""

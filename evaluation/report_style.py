@@ -85,7 +85,24 @@ svg .t { font-size:14px; font-weight:600; fill:var(--ink) }
 svg .a { font-size:11px; fill:var(--soft) }
 svg .g { stroke:var(--line) }
 svg .raw { fill:none; stroke:var(--accent); opacity:.25 }
-svg .mean { fill:none; stroke:var(--accent); stroke-width:2 }
+svg .mean { fill:none; stroke:var(--accent); stroke-width:2; stroke-linejoin:round }
+svg .dot { fill:var(--paper); stroke:var(--accent); stroke-width:1.6 }
+svg .c1 * { stroke:#d9730d }
+svg .c2 * { stroke:#1d8a4e }
+svg .c3 * { stroke:#8d4bb9 }
+.cards { display:grid; grid-template-columns:repeat(auto-fit,minmax(210px,1fr)); gap:14px; margin:18px 0 12px }
+.card { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:12px 16px 14px }
+.card .name { font-size:13px; color:var(--soft) }
+.card .value { font-size:30px; line-height:1.25; font-weight:650; font-variant-numeric:tabular-nums }
+.card .value small { font-size:15px; font-weight:400; color:var(--soft) }
+.card .value.none-yet { color:var(--soft); font-weight:400 }
+.card .about { font-size:12.5px; color:var(--soft) }
+.tall { max-height:460px; overflow-y:auto }
+.tall thead { position:sticky; top:0; background:var(--paper) }
+tr.marked td { background:#eef7f1 }
+.sheet { margin:14px 0 20px }
+.sheet figcaption { font-size:13.5px; font-weight:600; color:var(--ink) }
+.thirds { display:grid; grid-template-columns:repeat(3,1fr); font-size:12.5px; color:var(--soft); margin:2px 0 }
 dl { display:grid; grid-template-columns:max-content 1fr; gap:5px 18px; margin:8px 0; font-size:14px }
 dt { color:var(--soft) }
 dd { margin:0; overflow-wrap:anywhere }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from evaluation.run_log import Row, number_of, read_rows
 from store_schema.provenance import package_versions
 
 CURVES = ("loss", "psnr")
@@ -64,22 +66,17 @@ def read_curves(path: Path) -> tuple[Curve, ...]:
     """Training curves of a ``metrics.jsonl``; nothing when there is no such file.
 
     Raises:
-        ValueError: a line is not JSON.
+        ValueError: a line that is complete is not JSON.
     """
-    if not path.is_file():
-        return ()
-    points: dict[str, list[tuple[int, float]]] = {name: [] for name in CURVES}
-    for count, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {count}: not JSON ({error})") from error
-        for name in CURVES:
-            if row.get(name) is not None:
-                points[name].append((int(row["step"]), float(row[name])))
-    return tuple(
-        Curve(name, tuple(s for s, _ in rows), tuple(v for _, v in rows)) for name, rows in points.items() if rows
-    )
+    rows = read_rows(path)
+    curves = (curve_of(rows, name) for name in CURVES)
+    return tuple(curve for curve in curves if curve.steps)
+
+
+def curve_of(rows: Iterable[Row], name: str) -> Curve:
+    """One column of a training log, steps without a value left out."""
+    points = [(int(row["step"]), value) for row in rows if (value := number_of(row, name)) is not None]
+    return Curve(name, tuple(step for step, _ in points), tuple(value for _, value in points))
 
 
 def flat_record(record: dict[str, Any]) -> dict[str, str]:

@@ -22,8 +22,10 @@ from evaluation.pictures import PictureBook, PictureIndex
 from evaluation.report import write_report
 from evaluation.results import Evaluation
 from evaluation.run_info import RunInfo, flat_record, machine_lines, read_curves, read_record
+from evaluation.run_report import write_run_report
 from evaluation.table_text import markdown, rich_tables
 from evaluation.tables import all_tables
+from evaluation.training_run import is_training_run
 from flux4d.device import resolve_device
 from flux4d.exposure_fit import ExposureConfig
 from flux4d.network import Flux4D
@@ -93,7 +95,7 @@ def run_evaluation(command: Run) -> Path:
     )
     info = RunInfo(
         dataset_version=dataset.version,
-        store=str(command.store),
+        store=command.store,
         weights=str(trained.weights),
         weights_hash=hash_file(trained.weights),
         config=trained.config,
@@ -114,14 +116,24 @@ def run_evaluation(command: Run) -> Path:
 
 
 def rebuild_report(folder: Path) -> Path:
-    """Write the report of a saved evaluation again.
+    """Write the report of a saved evaluation again, or that of a training run.
 
     Raises:
-        FileNotFoundError: the folder holds no evaluation.
-        ValueError: it was written by another version of this package.
+        FileNotFoundError: the folder holds neither.
+        ValueError: the folder holds both, it was written by another version of this package, or a log is damaged.
     """
     if not (folder / EVALUATION).is_file():
-        raise FileNotFoundError(f"{folder / EVALUATION} is missing: give the --out folder of `flux4d-eval run`")
+        if is_training_run(folder):
+            return write_run_report(folder)
+        raise FileNotFoundError(
+            f"{folder / EVALUATION} is missing: give the --out folder of `flux4d-eval run`, or a run folder of "
+            "flux4d-train"
+        )
+    if is_training_run(folder):
+        raise ValueError(
+            f"{folder} holds a training run and an evaluation, and both reports are {REPORT}: move {EVALUATION}, "
+            f"{RUN_INFO}, {TABLE} and {PICTURES} of the evaluation to a folder of their own"
+        )
     evaluation = Evaluation.load(folder / EVALUATION)
     info = load_json(folder / RUN_INFO, RunInfo)
     write_report(folder / REPORT, evaluation, PictureIndex.load(folder / PICTURES), folder / PICTURES, info)

@@ -266,7 +266,7 @@ def test_error_colours_name_what_only_one_sees() -> None:
 
 
 def test_the_command_writes_json_tables_and_a_page(store: Path, tmp_path: Path) -> None:
-    page = run_lidar(Lidar(store=store, out=tmp_path, every=5, device="cpu"), rigs=(TINY,))
+    page = run_lidar(Lidar(store=str(store), out=tmp_path, every=5, device="cpu"), rigs=(TINY,))
     evaluation = load_json(tmp_path / "lidar.json", LidarEvaluation)
     assert [method.name for method in evaluation.methods] == ["lifted", NEAREST, LAST]
     assert len(evaluation.sweeps) == 2 * 4
@@ -281,7 +281,7 @@ def test_the_command_writes_json_tables_and_a_page(store: Path, tmp_path: Path) 
 
 def test_another_sensor_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none whose beams are known.*Pandar64 of PandaSet"):
-        run_lidar(Lidar(store=store, out=tmp_path / "out", device="cpu"), rigs=(PANDAR64,))
+        run_lidar(Lidar(store=str(store), out=tmp_path / "out", device="cpu"), rigs=(PANDAR64,))
     assert not (tmp_path / "out").exists()
 
 
@@ -313,6 +313,6 @@ def test_the_frames_folder_is_the_builds(store: Path) -> None:
 
 def test_options_that_contradict_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not both"):
-        Lidar(store=tmp_path, out=tmp_path, run=tmp_path, weights=tmp_path)
+        Lidar(store=str(tmp_path), out=tmp_path, run=tmp_path, weights=tmp_path)
     with pytest.raises(ValueError, match="every must be at least 1"):
-        Lidar(store=tmp_path, out=tmp_path, every=0)
+        Lidar(store=str(tmp_path), out=tmp_path, every=0)

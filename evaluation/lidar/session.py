@@ -73,7 +73,7 @@ def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
         raise ValueError("no clip could be scored. " + " ".join(notes))
     evaluation = LidarEvaluation(
         dataset_version=dataset.version,
-        store=str(command.store),
+        store=command.store,
         weights=str(trained.weights) if trained else "",
         weights_hash=hash_file(trained.weights) if trained else "",
         machine=machine_lines(device),
