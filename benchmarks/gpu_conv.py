@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.gpu_subject import Check, Outcome, Stopwatch, at_most, difference
 from flux4d import sparse_unet
 from flux4d.network import Flux4D, NetworkConfig
-from flux4d.reconstruct import clip_duration
+from flux4d.scene import clip_duration
 from flux4d.voxelize import Voxels, mean_pool, voxelize
 
 # spconv on a CPU differs from the plain layers by 7e-7; TF32 keeps 10 bits. Activations that round to the other side

@@ -15,13 +15,15 @@ from benchmarks.gpu_subject import Check, Outcome, Stopwatch, targets
 from flux4d.gaussians import Gaussians
 from flux4d.losses import LossConfig, view_loss
 from flux4d.network import Flux4D
-from flux4d.reconstruct import clip_duration, reconstruct
+from flux4d.reconstruct import reconstruct
 from flux4d.render import render
+from flux4d.scene import clip_duration
 from flux4d.sparse_conv import make_backend
 from flux4d.target import Target, make_target
 from store_schema.clip import Clip
 
 REFINED = ("means", "quats", "scales", "opacities", "rgb", "velocities")
+WIDTH = 960  # pixels, of the short training
 JUDGED_STEPS = 100  # a training of so many steps must beat the lifted scene
 
 
@@ -120,32 +122,24 @@ def _require_finite(values: list[float]) -> None:
 def training(check: Check) -> Outcome:
     """The trainer on one clip, from the lifted scene; the toy clip is written as a store first."""
     try:
-        from training.config import presets
-        from training.loop import StepReport, Trainer
+        from benchmarks.gpu_training import short_training
     except ImportError as error:
         raise RuntimeError(
-            f"the trainer cannot be imported here: {error}; pip install pyarrow blake3 safetensors tyro"
+            f"the trainer cannot be imported here: {error}; pip install pyarrow blake3 safetensors filelock rich tyro"
         ) from error
     clip = check.clip
-    real = presets()["real"][1]
-    width = min(check.width_of(clip), real.stream.width or check.width_of(clip))
-    reports: list[StepReport] = []
     with tempfile.TemporaryDirectory() as folder:
-        config = replace(
-            real,
-            store=check.store or _toy_store(Path(folder), clip),
-            out=Path(folder) / "run",
-            steps=check.size.training_steps,
-            checkpoint_every=check.size.training_steps,
-            device=check.device.type,
-            scene=check.scene,
-            stream=replace(real.stream, clips=(clip.record.clip_id,), width=width),
-        )
-        trainer = Trainer(config)
-        trainer.run(reports.append)
+        store = check.store or _toy_store(Path(folder), clip)
+        width = min(check.width_of(clip), WIDTH)
+        network, reports = short_training(check, store, Path(folder) / "run", clip, width, "fp32")
+        # Mixed precision is looked at where it exists: spconv computes in fp32 only on a CPU.
+        mixed = {
+            precision: short_training(check, store, Path(folder) / precision, clip, width, precision)[1]
+            for precision in (("bf16", "fp16") if check.device.type == "cuda" else ())
+        }
     scenes = {
         "lifted": reconstruct(clip, None, check.scene, device=check.device),
-        "trained": reconstruct(clip, trainer.network, check.scene, device=check.device),
+        "trained": reconstruct(clip, network, check.scene, device=check.device),
     }
     psnr = {name: _psnr(check, clip, scene, width) for name, scene in scenes.items()}
     tenth = max(1, len(reports) // 10)
@@ -154,7 +148,7 @@ def training(check: Check) -> Outcome:
         "width": width,
         "steps": len(reports),
         "gaussians": reports[-1].gaussians,
-        "conv_backend": trainer.network.unet.backend.name,
+        "conv_backend": network.unet.backend.name,
         "first_step_psnr": reports[0].psnr,
         "first_tenth_psnr": statistics.mean(report.psnr for report in reports[:tenth]),
         "last_tenth_psnr": statistics.mean(report.psnr for report in reports[-tenth:]),
@@ -164,7 +158,10 @@ def training(check: Check) -> Outcome:
         "seconds_per_step": statistics.median(report.seconds for report in timed),
         "data_wait_per_step": statistics.median(report.data_seconds for report in timed),
     }
-    return result, _training_problems(check, trainer.network, result)
+    for precision, others in mixed.items():
+        result[f"{precision}_last_tenth_psnr"] = statistics.mean(report.psnr for report in others[-tenth:])
+        result[f"{precision}_seconds_per_step"] = statistics.median(report.seconds for report in others[3:] or others)
+    return result, _training_problems(check, network, result)
 
 
 def _training_problems(check: Check, network: Flux4D, result: dict[str, Any]) -> list[str]:

@@ -169,7 +169,7 @@ def test_a_store_without_its_packages_says_so(check: Check, monkeypatch: pytest.
 
 
 def test_a_trainer_without_its_packages_says_so(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "training.loop", None)
+    monkeypatch.setitem(sys.modules, "benchmarks.gpu_training", None)
     section = gpu.run_section("training", check)
     assert section["status"] == "failed"
     assert "tyro" in section["error"]

@@ -1,4 +1,4 @@
-"""The trainer on toy clips: order, learning, exact resume, clear refusals."""
+"""The trainer on toy clips: learning, exact resume, options that do what they say, clear refusals."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import tyro
-from safetensors.torch import load_file
 
 from evaluation.options import Run
 from evaluation.session import load_trained
@@ -18,104 +16,100 @@ from flux4d.render import render
 from flux4d.scene import SceneConfig
 from flux4d.shutter import Shutter
 from flux4d.sky import SkyConfig
+from flux4d.weights import load_network
 from store_schema.dataset import open_dataset
 from tests.rolling import street
 from tests.toy import make_clip
 from tests.toy_store import write_store
-from training.config import OptimizerConfig, StreamConfig, TrainConfig, presets
-from training.loop import Trainer, TrainingStoppedError, clip_losses
-from training.stream import ClipStream, Sample
+from tests.training_runs import metrics, same_weights, small, write_clips
+from training.command import parse, run
+from training.config import CheckpointConfig, EvaluationConfig, LoaderConfig, StreamConfig, TrainConfig, presets
+from training.loop import Trainer
+from training.report import StepReport
+from training.sample import Sample
+from training.step import clip_losses
+from training.stream import ClipStream
+from training.watcher import Silent
 
 ROLLING = Shutter(0.03, -0.012)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    write_store(folder, [make_clip(), make_clip(setting="train_interpolation"), make_clip(setting="train_future")])
-    return folder
+    return write_clips(tmp_path_factory.mktemp("store"))
 
 
-def small(store: Path, out: Path, **changes: object) -> TrainConfig:
-    base = presets()["demo"][1]
-    network = replace(base.network, channels=(8, 16))
-    stream = StreamConfig(settings=("train_interpolation", "train_future"), width=48)
-    optimizer = OptimizerConfig(lr=1e-2, warmup_steps=5)
-    config = replace(base, store=store, out=out, network=network, stream=stream, optimizer=optimizer, steps=6)
-    return replace(config, checkpoint_every=3, **changes)  # type: ignore[arg-type]
+class Reports(Silent):
+    """Keeps what it is told."""
 
+    def __init__(self) -> None:
+        self.steps: list[StepReport] = []
+        self.notes: list[str] = []
 
-def test_every_clip_comes_once_per_epoch_and_every_target_in_turn(store: Path) -> None:
-    dataset = open_dataset(store)
-    config = StreamConfig(views_per_step=2)
-    stream = ClipStream(dataset, config, presets()["demo"][1].scene, 0, torch.device("cpu"))
-    clips = len(stream.records)
-    assert clips == 2
-    places = [stream.place(step) for step in range(5 * clips)]
-    for epoch in range(5):
-        assert {record.clip_id for record, _ in places[epoch * clips : (epoch + 1) * clips]} == {
-            record.clip_id for record in stream.records
-        }
-    for record in stream.records:
-        seen = [index for place, indices in places if place == record for index in indices]
-        count = len(record.target_frames)
-        assert sorted(seen[:count]) == list(range(count))
-    assert places == [stream.place(step) for step in range(5 * clips)]
-    other = ClipStream(dataset, config, presets()["demo"][1].scene, 1, torch.device("cpu"))
-    assert places != [other.place(step) for step in range(5 * clips)]
-    for each in (stream, other):
-        each.close()
+    def step(self, report: StepReport, speeds: torch.Tensor | None) -> None:
+        self.steps.append(report)
 
-
-def test_samples_carry_targets_only_never_inputs(store: Path) -> None:
-    dataset = open_dataset(store)
-    stream = ClipStream(dataset, StreamConfig(width=48), presets()["demo"][1].scene, 0, torch.device("cpu"))
-    for step in range(6):
-        for target in stream.sample(step).targets:
-            assert target.view.role in ("interpolation", "future")
-            assert target.rgb.shape == (27, 48, 3)
-            assert target.depth_pixel.max() < 27 * 48
-    stream.close()
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def test_training_learns_a_toy_clip(store: Path, tmp_path: Path) -> None:
-    stream = StreamConfig(settings=("train_interpolation",), width=48)
-    config = replace(small(store, tmp_path / "run"), steps=40, stream=stream)
-    reports = []
-    Trainer(config).run(reports.append)
-    first, last = reports[:5], reports[-5:]
+    reports = Reports()
+    config = small(store, tmp_path / "run", steps=30, overfit="toy1-train_interpolation-s000")
+    Trainer(config, watcher=reports).run()
+    first, last = reports.steps[:5], reports.steps[-5:]
     assert sum(r.psnr for r in last) / 5 > sum(r.psnr for r in first) / 5 + 1.0
     assert sum(r.loss for r in last) < sum(r.loss for r in first)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(1, 41))
+    lines = metrics(tmp_path / "run")
+    assert [line["step"] for line in lines] == list(range(1, 31))
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["dataset_version"] == open_dataset(store).version
-    assert record["clips_seen"] == ["toy-train_interpolation-s000"]
+    assert record["clips_seen"] == ["toy1-train_interpolation-s000"]
+
+
+class _Interrupted(Silent):
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def step(self, report: StepReport, speeds: torch.Tensor | None) -> None:
+        if report.step == self.at:
+            raise KeyboardInterrupt
 
 
 def test_a_resumed_run_ends_bitwise_where_an_uninterrupted_one_does(store: Path, tmp_path: Path) -> None:
-    Trainer(small(store, tmp_path / "whole")).run()
-    stopped = Trainer(small(store, tmp_path / "parts"))
+    """Mid-epoch (five clips, two a step), with a running mean of the weights and early evaluations."""
+    changes = {"ema_decay": 0.9, "clips_per_step": 2, "evaluation": EvaluationConfig(every=2, max_clips=1, pictures=0)}
+    Trainer(small(store, tmp_path / "whole", **changes)).run()
+    stopped = Trainer(small(store, tmp_path / "parts", **changes), watcher=_Interrupted(5))
     with pytest.raises(KeyboardInterrupt):
-        stopped.run(lambda report: (_ for _ in ()).throw(KeyboardInterrupt) if report.step == 5 else None)
-    Trainer(small(store, tmp_path / "parts", resume=True)).run()
-    whole, parts = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    metrics = [
-        [{k: v for k, v in json.loads(line).items() if k in ("step", "clip", "loss", "psnr")} for line in text]
-        for text in ((tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "parts"))
-    ]
-    assert metrics[0] == metrics[1]
+        stopped.run()
+    loader = LoaderConfig(workers=1, prefetch=5, memory_clips=1)
+    Trainer(small(store, tmp_path / "parts", resume=True, loader=loader, **changes)).run()
+    for name in ("weights.safetensors", "checkpoints/step-00000006/optimizer.safetensors"):
+        assert same_weights(tmp_path / "whole", tmp_path / "parts", name)
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+    evaluations = [(tmp_path / name / "evaluations.jsonl").read_text() for name in ("whole", "parts")]
+    assert evaluations[0] == evaluations[1]
+    assert [json.loads(line)["step"] for line in evaluations[0].splitlines()] == [2, 4, 6]
+    assert [entry["step"] for entry in json.loads((tmp_path / "parts/run.json").read_text())["resumed"]] == [3]
+
+
+def test_a_run_that_has_no_checkpoint_yet_begins_with_the_same_command(store: Path, tmp_path: Path) -> None:
+    config = small(store, tmp_path / "run", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, watcher=_Interrupted(2)).run()
+    Trainer(config).run()
+    assert [line["step"] for line in metrics(tmp_path / "run")] == list(range(1, 7))
 
 
 def test_a_run_is_continued_as_it_began(store: Path, tmp_path: Path) -> None:
-    first = replace(small(store, tmp_path / "run"), steps=2, checkpoint_every=2)
+    first = small(store, tmp_path / "run", steps=2, checkpoint=CheckpointConfig(every=2))
     Trainer(first).run()
     again = replace(first, steps=3, resume=True)
     for changed, message in (
         (replace(again, seed=1), "seed was 0, is 1"),
         (replace(again, scene=replace(again.scene, scale_factor=0.5)), r"scene\.scale_factor was .*, is 0\.5"),
+        (replace(again, clips_per_step=2), "clips_per_step was 1, is 2"),
         (
             replace(again, stream=replace(again.stream, shutter=Shutter(0.03))),
             r"stream\.shutter\.readout was 0\.0, is 0\.03",
@@ -123,41 +117,166 @@ def test_a_run_is_continued_as_it_began(store: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             Trainer(changed)
-    # A run of before there were these settings was made without what they do.
-    path = tmp_path / "run" / "config.json"
-    old = json.loads(path.read_text())
-    del old["scene"]["max_spread"], old["scene"]["camera_clearance"], old["stream"]["shutter"]
-    path.write_text(json.dumps(old))
-    with pytest.raises(ValueError, match=r"scene\.max_spread was None, is 1\.0"):
-        Trainer(again)
-    as_then = replace(again.scene, max_spread=None, camera_clearance=0.0)
-    Trainer(replace(again, scene=as_then, optimizer=replace(again.optimizer, lr=1e-4))).run()
+    reports = Reports()
+    Trainer(replace(again, optimizer=replace(again.optimizer, lr=1e-4)), watcher=reports).run()
+    assert any("optimizer.lr was 0.01, is 0.0001" in note for note in reports.notes)
+
+
+def test_a_run_does_not_go_on_with_another_dataset_version(store: Path, tmp_path: Path) -> None:
+    first = small(store, tmp_path / "run", steps=2, checkpoint=CheckpointConfig(every=2))
+    Trainer(first).run()
+    other = write_clips(tmp_path / "other", 4)
+    with pytest.raises(ValueError, match=r"version was '[0-9a-f]{64}', is '[0-9a-f]{64}'"):
+        Trainer(replace(first, store=str(other), steps=3, resume=True))
 
 
 def test_old_checkpoints_go_and_runs_are_not_overwritten(store: Path, tmp_path: Path) -> None:
-    Trainer(replace(small(store, tmp_path / "run"), checkpoint_every=1)).run()
+    Trainer(small(store, tmp_path / "run", checkpoint=CheckpointConfig(every=1))).run()
     names = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]
     assert names == ["step-00000005", "step-00000006"]
     with pytest.raises(ValueError, match="already holds a run"):
         Trainer(small(store, tmp_path / "run"))
-    with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
-        Trainer(small(store, tmp_path / "empty", resume=True))
+
+
+def test_the_best_weights_of_early_evaluations_are_kept(store: Path, tmp_path: Path) -> None:
+    changes = {"evaluation": EvaluationConfig(every=1, max_clips=1, pictures=1), "steps": 5}
+    Trainer(small(store, tmp_path / "run", **changes)).run()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()]
+    scores = [row["metrics"]["interpolation/psnr"] for row in rows]
+    best = rows[scores.index(max(scores))]
+    state = json.loads((tmp_path / "run" / "checkpoints" / "best" / "state.json").read_text())
+    assert state["step"] == best["step"]
+    assert state["best"] == {"step": best["step"], "metric": "interpolation/psnr", "value": max(scores)}
+    assert [row["clips"] for row in rows] == [["toy5-evaluation-s000"]] * 5
+    assert len(list((tmp_path / "run" / "pictures").glob("step-*_toy5-evaluation-s000_*.jpg"))) == 5
+
+
+def test_a_run_can_begin_with_the_weights_of_another(store: Path, tmp_path: Path) -> None:
+    Trainer(small(store, tmp_path / "first")).run()
+    second = Trainer(small(store, tmp_path / "second", init_from=tmp_path / "first", steps=1))
+    first = load_network(tmp_path / "first" / "weights.safetensors").state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in second.network.state_dict().items())
+    second.run()
+    wider = replace(presets()["cpu"][1].network, channels=(8, 24))
+    with pytest.raises(ValueError, match="does not fit the network"):
+        Trainer(small(store, tmp_path / "third", init_from=tmp_path / "first", network=wider))
+
+
+def test_one_clip_and_one_frame_can_be_trained_on(store: Path, tmp_path: Path) -> None:
+    clip = "toy5-evaluation-s000"
+    trainer = Trainer(small(store, tmp_path / "run", overfit=clip, fixed_target_frame=13, steps=3))
+    sample = trainer.stream.reload(2)
+    assert [target.view.frame for target in sample.targets] == [13]
+    trainer.run()
+    assert {row["clips"][0] for row in metrics(tmp_path / "run")} == {clip}
+
+
+def test_accumulated_clips_are_one_step_of_their_mean(store: Path, tmp_path: Path) -> None:
+    """The gradient of a step of two clips is the mean of theirs; so is the loss."""
+    both = Trainer(small(store, tmp_path / "both", clips_per_step=2, steps=1))
+    gradients = []
+    losses = []
+    for number in (0, 1):
+        both.network.zero_grad(set_to_none=True)
+        terms, _, _ = clip_losses(both.network, both.stream.reload(number), LossConfig())
+        total = torch.stack([loss.total for loss in terms]).mean()
+        total.backward()
+        losses.append(float(total.detach()))
+        gradients.append([p.grad.clone() for p in both.network.parameters()])
+    norm = torch.stack([((a + b) / 2).square().sum() for a, b in zip(*gradients, strict=True)]).sum().sqrt()
+    both.run()
+    [row] = metrics(tmp_path / "both")
+    assert row["loss"] == pytest.approx(sum(losses) / 2, rel=1e-6)
+    assert row["grad_norm"] == pytest.approx(float(norm), rel=1e-5)
+
+
+def test_mixed_precision_trains(store: Path, tmp_path: Path) -> None:
+    network = replace(presets()["cpu"][1].network, channels=(8, 16), conv_backend="torch")
+    reports = Reports()
+    config = small(store, tmp_path / "run", precision="bf16", network=network, steps=12)
+    Trainer(replace(config, overfit="toy0-train_future-s000"), watcher=reports).run()
+    assert reports.steps[-1].loss < reports.steps[0].loss
+    plain = Reports()
+    full = small(store, tmp_path / "full", network=network, steps=1, overfit="toy0-train_future-s000")
+    Trainer(full, watcher=plain).run()
+    assert plain.steps[0].grad_norm != reports.steps[0].grad_norm
+    assert plain.steps[0].grad_norm == pytest.approx(reports.steps[0].grad_norm, rel=0.1)
+
+
+def test_the_running_mean_is_what_is_evaluated(store: Path, tmp_path: Path) -> None:
+    trainer = Trainer(small(store, tmp_path / "run", ema_decay=0.9))
+    trainer.run()
+    stored = load_network(tmp_path / "run" / "weights.safetensors").state_dict()
+    assert trainer.learner.ema is not None
+    for name, value in trainer.learner.ema.state.items():
+        assert torch.equal(stored[name], value)
+    assert any(not torch.equal(stored[name], value) for name, value in trainer.network.state_dict().items())
+
+
+def test_a_damaged_clip_is_left_out_of_its_step(tmp_path: Path) -> None:
+    store = write_clips(tmp_path / "store", 4)
+    dataset = open_dataset(store)
+    victim = "toy1-train_interpolation-s000"
+    member = dataset.members[victim]["points.arrow"]
+    path = dataset.folder / "shards" / member.shard
+    data = bytearray(path.read_bytes())
+    data[member.offset + 10] ^= 1
+    path.write_bytes(bytes(data))
+    base = small(store, tmp_path / "run", clips_per_step=2, steps=2)
+    with pytest.raises(RuntimeError, match=f"clip {victim}, member points.arrow"):
+        Trainer(replace(base, out=tmp_path / "strict")).run()
+    reports = Reports()
+    Trainer(replace(base, stream=replace(base.stream, on_corrupt="skip")), watcher=reports).run()
+    assert [report.left_out for report in reports.steps] in ([1, 0], [0, 1])
+    assert any(victim in note for note in reports.notes)
+    alone = replace(base, out=tmp_path / "alone", clips_per_step=1, stream=replace(base.stream, on_corrupt="skip"))
+    with pytest.raises(RuntimeError, match="every clip is damaged"):
+        Trainer(replace(alone, overfit=victim)).run()
 
 
 def test_what_cannot_be_trained_on_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not in dataset version"):
-        Trainer(small(store, tmp_path / "a", stream=StreamConfig(clips=("nowhere",))))
+        Trainer(small(store, tmp_path / "a", overfit="nowhere"))
     with pytest.raises(ValueError, match="has no clip with split test"):
         Trainer(small(store, tmp_path / "b", stream=StreamConfig(split="test")))
+    with pytest.raises(ValueError, match=r"no target frame 2, but \[1, 3"):
+        Trainer(small(store, tmp_path / "c", fixed_target_frame=2))
+    with pytest.raises(ValueError, match="evaluation clips"):
+        Trainer(small(store, tmp_path / "d", evaluation=EvaluationConfig(every=1, clips=("nowhere",))))
+    with pytest.raises(ValueError, match="has no evaluation clip of split train"):
+        Trainer(small(store, tmp_path / "e", evaluation=EvaluationConfig(every=1, split="train")))
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_clip_named(store: Path, tmp_path: Path) -> None:
-    trainer = Trainer(small(store, tmp_path / "run"))
-    with torch.no_grad():
-        for parameter in trainer.network.parameters():
-            parameter.fill_(float("nan"))
-    with pytest.raises((TrainingStoppedError, ValueError), match=r"nan|finite|NaN"):
-        trainer.run()
+def test_options_that_would_do_nothing_are_errors(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fp16 needs CUDA"):
+        Trainer(small(store, tmp_path / "a", precision="fp16", device="cpu"))
+    with pytest.raises(ValueError, match=r"use --precision fp32 or --network\.conv-backend torch"):
+        Trainer(small(store, tmp_path / "b", precision="bf16", device="cpu"))
+    with pytest.raises(ValueError, match=r"no effect without --evaluation\.every"):
+        EvaluationConfig(max_clips=2)
+    with pytest.raises(ValueError, match="both name the clips"):
+        TrainConfig(overfit="a", stream=StreamConfig(clips=("b",)))
+    with pytest.raises(ValueError, match="must agree"):
+        TrainConfig(scene=SceneConfig(motion_order=1))
+
+
+def test_the_command_line_knows_its_options(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("paper", "small", "cpu"):
+        assert parse([name]) == presets()[name][1]
+    for wrong in (["cpu", "--learning-rate", "1"], ["cpu", "--stream.cached-clips", "4"], ["nothing"]):
+        with pytest.raises(SystemExit):
+            parse(wrong)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("paper", "small", "cpu", "compare", "replay"))
+
+
+def test_the_command_line_reports_errors(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cpu", "--store", str(tmp_path / "none"), "--out", str(tmp_path / "run")]) == 1
+    assert "holds no dataset version" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.fixture(scope="module")
@@ -170,10 +289,16 @@ def rolling_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sample_of(store: Path, **changes: Shutter) -> Sample:
     config = StreamConfig(settings=("train_interpolation",), views_per_step=5, **changes)
-    stream = ClipStream(open_dataset(store), config, SceneConfig(), 0, torch.device("cpu"))
-    sample = stream.sample(0)
+    stream = make_stream(store, config, SceneConfig())
+    sample = next(stream)
     stream.close()
+    assert isinstance(sample, Sample)
     return sample
+
+
+def make_stream(store: Path, config: StreamConfig, scene: SceneConfig) -> ClipStream:
+    loader = LoaderConfig(workers=1, prefetch=1)
+    return ClipStream(open_dataset(store), config, loader, scene, seed=0, device=torch.device("cpu"))
 
 
 def as_lifted(sample: Sample) -> list:
@@ -216,16 +341,18 @@ def test_depth_teaches_places_also_with_a_shutter(rolling_store: Path) -> None:
 def test_a_run_with_a_shutter_is_evaluated_with_it(rolling_store: Path, tmp_path: Path) -> None:
     stream = StreamConfig(settings=("train_interpolation",), width=48, shutter=ROLLING)
     Trainer(small(rolling_store, tmp_path / "run", stream=stream)).run()
-    command = Run(store=rolling_store, run=tmp_path / "run", out=tmp_path / "out")
+    command = Run(store=str(rolling_store), run=tmp_path / "run", out=tmp_path / "out")
     assert load_trained(command, torch.device("cpu")).shutter == ROLLING
 
 
 def test_the_command_line_takes_a_shutter(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["demo", "--stream.shutter.readout", "0.03", "--stream.shutter.offset", "-0.012"]
-    assert tyro.extras.overridable_config_cli(presets(), args=arguments).stream.shutter == ROLLING
+    arguments = ["cpu", "--stream.shutter.readout", "0.03", "--stream.shutter.offset", "-0.012"]
+    parsed = parse(arguments)
+    assert isinstance(parsed, TrainConfig)
+    assert parsed.stream.shutter == ROLLING
     assert all(config.stream.shutter.instant for _, config in presets().values())
     with pytest.raises(SystemExit):
-        tyro.extras.overridable_config_cli(presets(), args=["demo", "--stream.shutter.readout", "30"])
+        parse(["cpu", "--stream.shutter.readout", "30"])
     assert "give seconds, not milliseconds" in " ".join(capsys.readouterr().err.split())
 
 
@@ -233,15 +360,15 @@ def test_a_clip_with_a_single_view_cannot_be_trained_on_with_a_shutter(tmp_path:
     clip = make_clip(setting="train_interpolation", per_frame=30)
     record = replace(clip.record, interpolation_frames=(1,))
     write_store(tmp_path, [replace(clip, record=record, views=clip.views[1:2])])
-    scene, data = SceneConfig(sky=SkyConfig(enabled=False)), open_dataset(tmp_path)
+    scene = SceneConfig(sky=SkyConfig(enabled=False))
     plain, rolling = (
-        ClipStream(
-            data, StreamConfig(settings=("train_interpolation",), shutter=shutter), scene, 0, torch.device("cpu")
-        )
+        make_stream(tmp_path, StreamConfig(settings=("train_interpolation",), shutter=shutter), scene)
         for shutter in (Shutter(), ROLLING)
     )
-    assert len(plain.sample(0).targets) == 1
+    first = next(plain)
+    assert isinstance(first, Sample)
+    assert len(first.targets) == 1
     with pytest.raises(ValueError, match=r"clip toy-.*front_camera has no view but that of frame 1: .*leave the shutt"):
-        rolling.sample(0)
+        next(rolling)
     for each in (plain, rolling):
         each.close()

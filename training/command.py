@@ -1,54 +1,174 @@
-"""What ``flux4d-train`` does: read the configuration, train, show how it goes."""
+"""What ``flux4d-train`` does: read the command line, train and show how it goes, compare runs, replay a dump."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Union
+
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 
+from flux4d.device import resolve_device
+from store_schema.location import filesystem, location
+from training.board import Board
+from training.compare import compare_runs
 from training.config import TrainConfig, presets
-from training.loop import StepReport, Trainer
+from training.culprit import replay
+from training.display import TrainingDisplay
+from training.distributed import Ranks
+from training.early import EarlyScores
+from training.loop import Trainer
+from training.report import StepReport
 
-AVERAGED_STEPS = 20
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Print what two runs differ in: settings, data, code, machine and metrics."""
+
+    a: Annotated[Path, tyro.conf.Positional]
+    """Run folder."""
+    b: Annotated[Path, tyro.conf.Positional]
+    """Another one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Train once more on a dumped sample whose loss was not finite, and say what in it is not."""
+
+    dump: Annotated[Path, tyro.conf.Positional]
+    """Folder below RUN/dumps."""
+    device: str = "auto"
+    """auto takes CUDA when there is one."""
 
 
 def run(arguments: list[str] | None) -> int:
-    """Train as the command line says; returns the exit status."""
-    config = tyro.extras.overridable_config_cli(presets(), args=arguments, prog="flux4d-train")
+    """Do what the command line says; returns the exit status."""
+    command = parse(arguments)
+    ranks = Ranks.from_environment()
     console = Console(stderr=True)
     try:
-        train(config, console)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
+        if isinstance(command, Compare):
+            compare_runs(command.a, command.b, Console())
+            return 0
+        if isinstance(command, Replay):
+            return _replay(command, Console())
+        train(command, ranks, console)
+    except (ValueError, FileNotFoundError, RuntimeError, OSError) as error:
+        who = f"rank {ranks.rank}: " if ranks.world_size > 1 else ""
+        console.print(f"[red]error:[/red] {who}{error}", highlight=False, soft_wrap=True)
         return 1
-    print(config.out)
+    if ranks.is_main:
+        print(command.out)
     return 0
 
 
-def train(config: TrainConfig, console: Console) -> None:
-    """Run the training with a progress bar; a line every tenth of the way stays on screen."""
-    trainer = Trainer(config)
-    clips = len(trainer.stream.records)
-    console.print(f"dataset version {trainer.dataset.version[:12]}, {clips} clips, on {trainer.device}")
-    columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    recent: list[StepReport] = []
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
-        task = progress.add_task("train", total=config.steps, completed=trainer.step, note="")
-
-        def on_step(report: StepReport) -> None:
-            recent.append(report)
-            del recent[:-AVERAGED_STEPS]
-            note = summary(recent)
-            progress.update(task, completed=report.step, note=note)
-            if report.step % max(1, config.steps // 10) == 0:
-                console.print(f"step {report.step:6d}  {note}", highlight=False)
-
-        trainer.run(on_step)
+def parse(arguments: list[str] | None) -> TrainConfig | Compare | Replay:
+    """What the command line asks for; unknown options end the program with a message."""
+    commands: list[Any] = [
+        Annotated[TrainConfig, tyro.conf.subcommand(name, default=config, description=about)]
+        for name, (about, config) in presets().items()
+    ]
+    commands += [Annotated[Compare, tyro.conf.subcommand("compare")], Annotated[Replay, tyro.conf.subcommand("replay")]]
+    any_of: Any = Union[tuple(commands)]  # noqa: UP007 - made of a list
+    parsed: TrainConfig | Compare | Replay = tyro.cli(
+        any_of,
+        args=arguments,
+        prog="flux4d-train",
+        description=__doc__,
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    return parsed
 
 
-def summary(reports: list[StepReport]) -> str:
-    """Means over some steps in one line."""
-    seconds = sum(report.seconds for report in reports)
-    wait = sum(report.data_seconds for report in reports) / seconds
-    loss, psnr = (sum(getattr(report, name) for report in reports) / len(reports) for name in ("loss", "psnr"))
-    return f"loss {loss:.3f}  psnr {psnr:.2f} dB  {seconds / len(reports):.2f} s/step  data wait {wait:.0%}"
+def train(config: TrainConfig, ranks: Ranks, console: Console) -> None:
+    """Run the training, shown by the process that writes the run folder."""
+    device = ranks.device(resolve_device(config.device))
+    with ranks.joined(device):
+        if not ranks.is_main:
+            Trainer(config, ranks).run()
+            return
+        screen = _Screen(config, console)
+        trainer = Trainer(config, ranks, screen)
+        stopped = screen.follow(trainer)
+        if stopped is not None:
+            console.print(f"stopped by {stopped} after step {trainer.step}: continue it with --resume", highlight=False)
+
+
+class _Screen:
+    """Shows steps on the terminal and on the board."""
+
+    def __init__(self, config: TrainConfig, console: Console) -> None:
+        self._config, self._console = config, console
+        self._display: TrainingDisplay | None = None
+        self._board: Board | None = None
+
+    def follow(self, trainer: Trainer) -> str | None:
+        """Run the trainer and show it; returns the signal that stopped it."""
+        config = self._config
+        clips, ranks = len(trainer.stream.records), trainer.ranks
+        self.note(
+            f"dataset version {trainer.dataset.version[:12]}, {clips} clips, {ranks.world_size} x {trainer.device}, "
+            f"{config.clips_per_step} clips a step"
+        )
+        if config.loader.cache is None and filesystem(location(config.store)) is not None:
+            self.note("no --loader.cache: every clip is downloaded and lifted again in every epoch")
+        if config.tensorboard:
+            self._board = Board(config.out, trainer.step)
+            self._board.config(json.dumps(asdict(config), indent=1, default=str, sort_keys=True))
+        try:
+            with TrainingDisplay(self._console, config.steps, trainer.step) as self._display:
+                stopped = trainer.run()
+            self._display.summary(config.out, config.store)
+            if (table := trainer.profiler.table()) is not None:
+                self._console.print(table)
+        finally:
+            self._display = None
+            if self._board is not None:
+                self._board.close()
+        return stopped
+
+    def step(self, report: StepReport, speeds: Tensor | None) -> None:
+        """Show a step."""
+        if self._display is not None:
+            self._display.step(report)
+        if self._board is not None:
+            self._board.step(report)
+            if speeds is not None:
+                self._board.speeds(report.step, speeds)
+
+    def evaluation(self, step: int, scores: EarlyScores, best: bool) -> None:
+        """Show an early evaluation."""
+        if self._display is not None:
+            self._display.evaluation(step, scores.validation.metrics, best)
+        if self._board is not None:
+            self._board.evaluation(step, scores.validation.metrics)
+            self._board.images(step, scores.images)
+
+    def checkpoint(self, step: int) -> None:
+        """A resumed run does not show again what was before it."""
+        if self._board is not None:
+            self._board.flush()
+
+    def note(self, text: str) -> None:
+        """Show a line that stays."""
+        if self._display is not None:
+            self._display.note(text)
+        else:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _replay(command: Replay, console: Console) -> int:
+    found = replay(command.dump, resolve_device(command.device))
+    console.print(f"clip {found['clip']}, step {found['step']}", highlight=False)
+    for view, losses in enumerate(found["losses"]):
+        console.print(
+            f"view {view}: " + ", ".join(f"{name} {value}" for name, value in losses.items()), highlight=False
+        )
+    if found["error"] is not None:
+        console.print(found["error"], highlight=False, markup=False)
+    for name in found["not_finite"]:
+        console.print(f"not finite: {name}", highlight=False)
+    return 0

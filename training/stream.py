@@ -1,123 +1,188 @@
-"""Samples in an order that is a pure function of (dataset version, seed, step): a restart sees the same ones."""
+"""The stream of samples: in the one global order, made ahead by threads, continued mid-epoch to the very next one."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
-from flux4d.gaussians import Gaussians
-from flux4d.reconstruct import clip_duration
-from flux4d.scene import SceneConfig, lift_clip
-from flux4d.target import Target, make_target
-from store_schema.clip import Clip, ClipRecord
+from flux4d.scene import SceneConfig
+from store_schema.cache import LocalCache
+from store_schema.clip import ClipRecord
 from store_schema.dataset import Dataset
-from training.config import StreamConfig
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """What one training step needs."""
-
-    clip_id: str
-    duration: float  # s
-    gaussians: Gaussians
-    targets: tuple[Target, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Loaded:
-    clip: Clip
-    gaussians: Gaussians
+from store_schema.shards import CorruptShardError
+from training.config import LoaderConfig, StreamConfig
+from training.order import Place, SampleOrder, rank_numbers
+from training.prepared import PreparedClips
+from training.sample import Damaged, PackedSample, Sample
+from training.upload import Uploader
 
 
 class ClipStream:
-    """Samples by step number; the next clip is loaded while the current one is trained on.
+    """A rank's samples, without end. Every clip comes once per epoch over all ranks.
+
+    What comes is a function of (dataset version, settings, seed, position, rank, world size) alone: the number of
+    threads, what is cached and how long anything took change nothing.
 
     Args:
-        dataset: an open dataset version.
-        config: which clips and views.
-        scene: how clips become Gaussians.
+        dataset: an open version.
+        stream: which clips and views, at which size.
+        loader: threads, memory and cache.
+        scene: how clips are lifted.
         seed: seed of the order.
-        device: where tensors go.
+        device: where samples are wanted.
+        rank: this process.
+        world_size: processes of the run.
+        fixed_target_frame: render this frame of every clip.
 
     Raises:
-        ValueError: no clip matches.
+        ValueError: no clip matches, or one has no view to train on.
     """
 
     def __init__(
-        self, dataset: Dataset, config: StreamConfig, scene: SceneConfig, seed: int, device: torch.device
+        self,
+        dataset: Dataset,
+        stream: StreamConfig,
+        loader: LoaderConfig,
+        scene: SceneConfig,
+        *,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+        fixed_target_frame: int | None = None,
     ) -> None:
-        self.records = select_clips(dataset, config)
-        self._dataset, self._config, self._scene = dataset, config, scene
-        self._seed, self._device = seed, device
-        self._cache: OrderedDict[str, Future[_Loaded]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="clip-loader")
+        self.records = select_clips(dataset, stream)
+        self._clips = PreparedClips(
+            dataset,
+            stream,
+            scene,
+            cache=dataset.cache or local_cache(loader),
+            memory_clips=loader.memory_clips,
+            fixed_target_frame=fixed_target_frame,
+        )
+        self.order = SampleOrder(
+            dataset.version,
+            seed,
+            {record.clip_id: len(self._clips.target_members(record.clip_id)) for record in self.records},
+            stream.views_per_step,
+        )
+        self._rank, self._world_size, self._prefetch = rank, world_size, loader.prefetch
+        self._skip = stream.on_corrupt == "skip"
+        self._pool = ThreadPoolExecutor(loader.workers, thread_name_prefix="clip-loader")
+        self._uploader = Uploader(device)
+        self._begin(0)
 
-    def place(self, step: int) -> tuple[ClipRecord, tuple[int, ...]]:
-        """Clip and indices of its target views for a step.
+    def __iter__(self) -> Iterator[Sample | Damaged]:
+        return self
 
-        Every clip comes once per epoch; a clip's targets are gone through in a shuffled order over the epochs.
-        """
-        epoch, position = divmod(step, len(self.records))
-        record = self.records[self._permutation(len(self.records), 0, epoch)[position]]
-        targets = len(record.target_frames) * self._view_count
-        order = [
-            self._permutation(targets, 1, slot // targets)[slot % targets]
-            for slot in range(epoch * self._config.views_per_step, (epoch + 1) * self._config.views_per_step)
-        ]
-        return record, tuple(dict.fromkeys(order))
-
-    def sample(self, step: int) -> Sample:
-        """The sample of a step.
+    def __next__(self) -> Sample | Damaged:
+        """The next sample, on the device, or what is known of one left out.
 
         Raises:
-            CorruptShardError: stored bytes are not what was written.
+            CorruptShardError: stored bytes are not what was written, and `on_corrupt` is error.
+            ConnectionLostError: a remote store does not answer any more.
             ValueError: a view cannot be decoded, or the shutter asks for motion that the clip's views do not tell.
         """
-        record, indices = self.place(step)
-        loaded = self._load(record).result()
-        self._load(self.place(step + 1)[0])
-        views = loaded.clip.views_of("interpolation", "future")
-        width, shutter = self._config.width, self._config.shutter
-        try:
-            targets = tuple(
-                make_target(views[index], width, self._device, path=loaded.clip.views, shutter=shutter)
-                for index in indices
-            )
-        except ValueError as error:
-            raise ValueError(f"clip {record.clip_id}: {error}") from error
-        duration = clip_duration(loaded.clip)
-        return Sample(record.clip_id, duration, loaded.gaussians, targets)
+        if not self._uploader.has_one:
+            found = self._next_packed()
+            if isinstance(found, Damaged):
+                self._delivered += 1
+                return found
+            self._uploader.begin(found)
+        sample = self._uploader.finish()
+        self._delivered += 1
+        self._upload_next_if_ready()
+        return sample
 
-    def close(self) -> None:
-        """Stop the loader."""
-        self._pool.shutdown(cancel_futures=True)
+    def next_packed(self) -> PackedSample | Damaged:
+        """The next sample as it is before it is uploaded.
+
+        Raises:
+            RuntimeError: a sample is being uploaded already: use one way of reading or the other.
+        """
+        if self._uploader.has_one:
+            raise RuntimeError("next(stream) has begun to upload the next sample: use next_packed() alone, or not")
+        self._delivered += 1
+        return self._next_packed()
+
+    def reload(self, number: int) -> Sample | Damaged:
+        """The sample `number` again, whichever comes next."""
+        found = self._load(self.order.place(number))
+        return found if isinstance(found, Damaged) else found.to(self._uploader.device).unpack()
 
     @property
-    def _view_count(self) -> int:
-        return len(self._dataset.manifest.config["features"]["view_cameras"])
+    def position(self) -> int:
+        """Samples that all ranks together have been given, when all were given equally many."""
+        return self._start + self._delivered * self._world_size
 
-    def _permutation(self, size: int, purpose: int, epoch: int) -> np.ndarray:
-        return np.random.default_rng(np.random.SeedSequence([self._seed, purpose, epoch])).permutation(size)
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run stands, as JSON; the same on every rank once all were given equally many samples."""
+        return {"order": self.order.identity, "position": self.position}
 
-    def _load(self, record: ClipRecord) -> Future[_Loaded]:
-        """The clip, from memory or on its way; the oldest one leaves."""
-        if record.clip_id in self._cache:
-            self._cache.move_to_end(record.clip_id)
-        else:
-            self._cache[record.clip_id] = self._pool.submit(self._read, record.clip_id)
-            # The current clip and the next are in use at the same time.
-            while len(self._cache) > max(2, self._config.cached_clips):
-                self._cache.popitem(last=False)
-        return self._cache[record.clip_id]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where another stream stood, of any world size and number of threads: the next sample is the same.
 
-    def _read(self, clip_id: str) -> _Loaded:
-        clip = self._dataset.read(clip_id)
-        return _Loaded(clip, lift_clip(clip, self._scene, self._device))
+        Raises:
+            ValueError: it was a stream of other data or in another order; both are printed.
+        """
+        if state["order"] != self.order.identity:
+            ours, theirs = self.order.identity, state["order"]
+            changed = [f"{name} was {theirs.get(name)!r}, is {ours[name]!r}" for name in ours]
+            changed = [line for name, line in zip(ours, changed, strict=True) if theirs.get(name) != ours[name]]
+            raise ValueError(f"the stream is another one than that of the checkpoint: {'; '.join(changed)}")
+        self._drop()
+        self._begin(int(state["position"]))
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._drop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(self, start: int) -> None:
+        self._start, self._delivered = start, 0
+        self._numbers = rank_numbers(start, self._rank, self._world_size)
+        self._ahead: deque[Future[PackedSample | Damaged]] = deque()
+        self._fill()
+
+    def _drop(self) -> None:
+        self._uploader.drop()
+        for future in self._ahead:
+            future.cancel()
+        self._ahead.clear()
+
+    def _fill(self) -> None:
+        while len(self._ahead) < self._prefetch:
+            self._ahead.append(self._pool.submit(self._load, self.order.place(next(self._numbers))))
+
+    def _next_packed(self) -> PackedSample | Damaged:
+        found = self._ahead.popleft().result()
+        self._fill()
+        return found
+
+    def _upload_next_if_ready(self) -> None:
+        """Copy the next sample beside the computation, if it can be had without waiting."""
+        if self._ahead[0].done() and self._ahead[0].exception() is None:
+            if isinstance(found := self._ahead[0].result(), PackedSample):
+                self._ahead.popleft()
+                self._fill()
+                self._uploader.begin(found)
+
+    def _load(self, place: Place) -> PackedSample | Damaged:
+        try:
+            return self._uploader.prepare(self._clips.sample(place))
+        except CorruptShardError as error:
+            if not self._skip:
+                raise
+            return Damaged(place.number, place.epoch, place.clip_id, str(error))
+
+
+def local_cache(loader: LoaderConfig) -> LocalCache | None:
+    """The cache that a configuration asks for."""
+    return None if loader.cache is None else LocalCache(loader.cache, round(loader.cache_gb * 1e9))
 
 
 def select_clips(dataset: Dataset, config: StreamConfig) -> tuple[ClipRecord, ...]:
@@ -126,13 +191,12 @@ def select_clips(dataset: Dataset, config: StreamConfig) -> tuple[ClipRecord, ..
     Raises:
         ValueError: none, or a named clip is not among them; says what there is.
     """
-    records = [r for r in dataset.records if r.split == config.split and r.setting in config.settings]
     if config.clips is not None:
         known = {record.clip_id for record in dataset.records}
-        unknown = sorted(set(config.clips) - known)
-        if unknown:
+        if unknown := sorted(set(config.clips) - known):
             raise ValueError(f"clips {unknown} are not in dataset version {dataset.version[:12]}")
-        records = [record for record in dataset.records if record.clip_id in config.clips]
+        return tuple(record for record in dataset.records if record.clip_id in config.clips)
+    records = [r for r in dataset.records if r.split == config.split and r.setting in config.settings]
     if not records:
         raise ValueError(
             f"dataset version {dataset.version[:12]} has no clip with split {config.split} and settings "

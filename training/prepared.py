@@ -1,0 +1,188 @@
+"""Packed samples out of a dataset version: only the bytes a step needs are read, and what lifting made is kept.
+
+A clip is lifted once; after that its packed scene and the depth of its target views at the trained size come from the
+local cache, under a key of everything they are made of: the stored bytes, the settings and the code that lifts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import asdict
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flux4d.packed import PackedScene, PackedTensors, lift_code_hash
+from flux4d.posed import rendered_size
+from flux4d.scene import SceneConfig, pack_clip
+from flux4d.target import PackedTarget, pack_target, scale_depth
+from store_schema.cache import LocalCache
+from store_schema.clip import View
+from store_schema.codec import ClipHeader, ViewHeader
+from store_schema.dataset import Dataset
+from store_schema.hashing import hash_json
+from training.config import StreamConfig
+from training.order import Place
+from training.sample import PackedSample
+
+T = TypeVar("T")
+_SCENE_FORMAT = 1
+"""Raised when what is cached changes its meaning."""
+
+
+class PreparedClips:
+    """Packed samples of a dataset version. Used by several threads at once.
+
+    Args:
+        dataset: an open version.
+        stream: size and shutter.
+        scene: how clips are lifted.
+        cache: where lifted clips are kept between epochs and runs; None keeps them in memory only.
+        memory_clips: lifted clips kept in memory.
+        fixed_target_frame: only views of this frame are targets.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        stream: StreamConfig,
+        scene: SceneConfig,
+        *,
+        cache: LocalCache | None = None,
+        memory_clips: int = 4,
+        fixed_target_frame: int | None = None,
+    ) -> None:
+        self._dataset, self._stream, self._scene, self._cache = dataset, stream, scene, cache
+        self._records = {record.clip_id: record for record in dataset.records}
+        self._fixed_target_frame = fixed_target_frame
+        self._scenes = _Recent[PackedScene](memory_clips)
+        self._depths = _Recent[dict[str, bytes]](memory_clips)
+
+    def target_members(self, clip_id: str) -> tuple[str, ...]:
+        """Image members of the clip's target views, in the order of the clip's views; the index is enough to tell."""
+        record = self._records[clip_id]
+        frames = record.target_frames
+        if self._fixed_target_frame is not None:
+            frames = tuple(frame for frame in frames if frame == self._fixed_target_frame)
+            if not frames:
+                raise ValueError(
+                    f"clip {clip_id} has no target frame {self._fixed_target_frame}, but {list(record.target_frames)}"
+                )
+        return tuple(
+            name
+            for name in sorted(self._dataset.members[clip_id])
+            if name.endswith(".jpg") and int(name[1:].partition("_")[0]) in frames
+        )
+
+    def sample(self, place: Place) -> PackedSample:
+        """The sample of a place.
+
+        Raises:
+            CorruptShardError: stored bytes are not what was written.
+            ValueError: a view cannot be decoded, or the shutter asks for motion that the clip's views do not tell.
+        """
+        clip_id = place.clip_id
+        members = self.target_members(clip_id)
+        wanted = [members[view] for view in place.views]
+        scene = self._scenes.get(clip_id, lambda: self._packed_scene(clip_id))
+        files = self._dataset.read_members(clip_id, ["clip.json", *wanted])
+        header = ClipHeader.from_json(files["clip.json"])
+        views = {view.member: (index, view) for index, view in enumerate(header.views)}
+        try:
+            targets = tuple(self._target(header, *views[name], files[name]) for name in wanted)
+        except ValueError as error:
+            raise ValueError(f"clip {clip_id}: {error}") from error
+        return PackedSample(
+            number=place.number,
+            epoch=place.epoch,
+            clip_id=clip_id,
+            duration=scene.duration,
+            scene=PackedTensors.of(scene),
+            targets=targets,
+        )
+
+    def _target(self, header: ClipHeader, index: int, view: ViewHeader, jpeg: bytes) -> PackedTarget:
+        return pack_target(
+            view,
+            self._stream.width,
+            role=header.record.role(view.frame),
+            jpeg=jpeg,
+            depth=self._depth(header, index),
+            path=header.views,
+            shutter=self._stream.shutter,
+            scaled=True,
+        )
+
+    def _packed_scene(self, clip_id: str) -> PackedScene:
+        def lift() -> bytes:
+            return pack_clip(self._dataset.read(clip_id), self._scene).to_bytes()
+
+        # By way of bytes with or without a cache: a sample is the same whether it comes from there or not.
+        data = lift() if self._cache is None else self._cache.get(self._scene_key(clip_id), lift)
+        return PackedScene.from_bytes(data)
+
+    def _scene_key(self, clip_id: str) -> str:
+        """Hash of all that decides a lifted scene."""
+        members = {name: member.blake3 for name, member in self._dataset.members[clip_id].items()}
+        return hash_json([_SCENE_FORMAT, lift_code_hash(), members, asdict(self._scene)])
+
+    def _depth(self, header: ClipHeader, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Pixels int32 [D] and metres [D] of a view's LiDAR depth at the rendered size."""
+        clip_id = header.record.clip_id
+        key = self._depth_key(clip_id, index)
+
+        def make() -> bytes:
+            # One reading gives all views of a clip; the others are asked for soon.
+            return self._depths.get(clip_id, lambda: self._all_depths(clip_id))[key]
+
+        data = make() if self._cache is None else self._cache.get(key, make)
+        count = len(data) // 8
+        return np.frombuffer(data, "<i4", count), np.frombuffer(data, "<f4", count, offset=4 * count)
+
+    def _all_depths(self, clip_id: str) -> dict[str, bytes]:
+        clip = self._dataset.read(clip_id)
+        return {
+            self._depth_key(clip_id, index): _depth_bytes(view, self._stream.width)
+            for index, view in enumerate(clip.views)
+            if view.role != "input"
+        }
+
+    def _depth_key(self, clip_id: str, index: int) -> str:
+        members = self._dataset.members[clip_id]
+        stored = [members["clip.json"].blake3, members["depth.arrow"].blake3]
+        return hash_json([_SCENE_FORMAT, lift_code_hash(), stored, index, self._stream.width])
+
+
+def _depth_bytes(view: View, width: int | None) -> bytes:
+    pixel, depth = scale_depth(view, *rendered_size(view, width))
+    return pixel.astype("<i4").tobytes() + depth.astype("<f4").tobytes()
+
+
+class _Recent(Generic[T]):
+    """The last few values by key; threads that want one key at once have it made once."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._lock = size, threading.Lock()
+        self._values: OrderedDict[str, Future[T]] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        with self._lock:
+            value = self._values.get(key)
+            if mine := value is None:
+                value = self._values[key] = Future()
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        assert value is not None
+        if mine:
+            try:
+                value.set_result(make())
+            except BaseException as error:
+                value.set_exception(error)
+                with self._lock:
+                    self._values.pop(key, None)
+        return value.result()
