@@ -45,13 +45,15 @@ FULL_COLOUR = 65535
 _FORMAT = 1
 _MAGIC = b"flux4d-scene"
 _ALIGN = 64
+_COUNTS = ("lidar", "sky", "sourced", "eight_bit")
+"""What of the header the columns tell themselves."""
 _COLUMNS: Mapping[str, tuple[str, str, int]] = MappingProxyType(
     {
         "positions": ("lidar", "<i4", 3),
         "spreads": ("lidar", "<f4", 1),
-        "rgb": ("lidar", "<u2", 3),
+        "rgb": ("lidar", "<u2", 3),  # or <u1
         "times": ("lidar", "<i4", 1),
-        "source": ("lidar", "<i4", 1),
+        "source": ("sourced", "<i4", 1),
         "sky_means": ("sky", "<f4", 3),
         "sky_rgb": ("sky", "<u2", 3),
     }
@@ -78,6 +80,8 @@ class SceneHeader:
 
     lidar: int  # number of LiDAR Gaussians, K
     sky: int  # number of background Gaussians, S
+    sourced: int  # LiDAR Gaussians whose point is known: all or none
+    eight_bit: int  # 1: colours of LiDAR Gaussians are 8-bit, 0: 16-bit
     opacity: float
     sky_opacity: float
     sky_scale: float  # m, standard deviation of the background
@@ -91,11 +95,17 @@ class SceneHeader:
                 raise ValueError(
                     f"packed scene: {field.name}={value!r}: expected {kind.__name__}, not negative, finite"
                 )
+        if self.sourced not in (0, self.lidar) or self.eight_bit not in (0, 1):
+            raise ValueError(
+                f"packed scene: sourced={self.sourced} of {self.lidar}, eight_bit={self.eight_bit}: expected 0 or all, "
+                "and 0 or 1"
+            )
 
     def places(self) -> dict[str, _Place]:
         """Where each column is."""
         places, at = {}, 0
         for name, (rows, kind, width) in _COLUMNS.items():
+            kind = "<u1" if name == "rgb" and self.eight_bit else kind
             shape = (getattr(self, rows), width) if width > 1 else (getattr(self, rows),)
             places[name] = _Place(at, np.dtype(kind), shape)
             at += _aligned(math.prod(shape) * np.dtype(kind).itemsize)
@@ -117,9 +127,9 @@ class PackedScene:
 
     positions: NDArray[np.int32]  # [K, 3] steps of store_schema.units.POSITION
     spreads: NDArray[np.float32]  # [K] m, standard deviation in all directions
-    rgb: NDArray[np.uint16]  # [K, 3] 65535 is 1
+    rgb: NDArray[np.uint8] | NDArray[np.uint16]  # [K, 3] 255 or 65535 is 1
     times: NDArray[np.int32]  # [K] steps of store_schema.units.TIME
-    source: NDArray[np.int32]  # [K] row in the clip's LiftedPoints
+    source: NDArray[np.int32]  # [K] row in the clip's LiftedPoints; [0] where that is not kept
     sky_means: NDArray[np.float32]  # [S, 3] m
     sky_rgb: NDArray[np.uint16]  # [S, 3]
     opacity: float
@@ -144,12 +154,17 @@ class PackedScene:
     def header(self) -> SceneHeader:
         """All but the columns."""
         rows = {"lidar": len(self.positions), "sky": len(self.sky_means)}
+        rows |= {"sourced": len(self.source), "eight_bit": int(self.rgb.dtype == np.uint8)}
         return SceneHeader(**rows, **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in _COLUMNS})
 
     @property
     def nbytes(self) -> int:
         """Bytes of the columns."""
         return self.header.nbytes
+
+    def without_source(self) -> PackedScene:
+        """The same without the points' rows, which rendering and losses do not ask for: an eighth of the bytes."""
+        return replace(self, source=self.source[:0])
 
     def write_columns(self, buffer: NDArray[np.uint8]) -> None:
         """Copy the columns to where they belong in a buffer of `nbytes`."""
@@ -176,7 +191,7 @@ class PackedScene:
             raise ValueError(f"packed scene: {len(data)} bytes, expected {start + header.nbytes}: lift the clip again")
         body = np.frombuffer(data, np.uint8, offset=start)
         columns: dict[str, Any] = {name: _column(body, place) for name, place in header.places().items()}
-        return cls(**columns, **{name: value for name, value in asdict(header).items() if name not in ("lidar", "sky")})
+        return cls(**columns, **{name: value for name, value in asdict(header).items() if name not in _COUNTS})
 
 
 def _column(buffer: NDArray[np.uint8], place: _Place) -> NDArray[Any]:
@@ -208,6 +223,20 @@ class PackedTensors:
     buffer: Tensor  # [header.nbytes] uint8
 
     @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> PackedTensors:
+        """The scene whose `PackedScene.to_bytes` are `data`, on the CPU; memory that may be written to is not copied.
+
+        Raises:
+            ValueError: as `PackedScene.from_bytes`.
+        """
+        header, start = _read_header(data)
+        if len(data) != start + header.nbytes:
+            raise ValueError(f"packed scene: {len(data)} bytes, expected {start + header.nbytes}: lift the clip again")
+        # torch has no tensors that cannot be written to.
+        writable = data if isinstance(data, memoryview) and not data.readonly else bytearray(data)
+        return cls(header, torch.frombuffer(writable, dtype=torch.uint8)[start:])
+
+    @classmethod
     def of(cls, packed: PackedScene) -> PackedTensors:
         """A copy of a scene, on the CPU."""
         buffer = torch.zeros(packed.nbytes, dtype=torch.uint8)
@@ -226,7 +255,7 @@ class PackedTensors:
         """A column as of `PackedScene`, uint16 ones as int16 (torch can do little with uint16)."""
         place = self.header.places()[name]
         size = math.prod(place.shape) * place.dtype.itemsize
-        kind = {"f4": torch.float32, "i4": torch.int32, "u2": torch.int16}[place.dtype.str[1:]]
+        kind = {"f4": torch.float32, "i4": torch.int32, "u2": torch.int16, "u1": torch.uint8}[place.dtype.str[1:]]
         return self.buffer[place.offset : place.offset + size].view(kind).view(place.shape)
 
 
@@ -238,12 +267,14 @@ def unpack(packed: PackedScene | PackedTensors, device: torch.device | str | Non
         device: Where the Gaussians are wanted; None is where the packed scene is.
 
     Returns:
-        Gaussians with zero velocities [N, motion_order + 1, 3], LiDAR first. The same bits on every device.
+        Gaussians with zero velocities [N, motion_order + 1, 3], LiDAR first; `source` is -1 where it is not kept. The
+            same bits on every device.
     """
     packed = PackedTensors.of(packed) if isinstance(packed, PackedScene) else packed
     packed = packed if device is None else packed.to(device)
     header, column = packed.header, packed.column
     lidar, sky, where = header.lidar, header.sky, packed.buffer.device
+    unsourced = lidar + sky - header.sourced
     means = torch.cat([_decode(column("positions"), POSITION), column("sky_means")])
     spreads = torch.cat([column("spreads"), _full(sky, header.sky_scale, where)])
     quats = torch.zeros(lidar + sky, 4, device=where)
@@ -253,11 +284,11 @@ def unpack(packed: PackedScene | PackedTensors, device: torch.device | str | Non
         quats=quats,
         scales=spreads[:, None].repeat(1, 3),
         opacities=torch.cat([_full(lidar, header.opacity, where), _full(sky, header.sky_opacity, where)]),
-        rgb=_colours(torch.cat([column("rgb"), column("sky_rgb")])),
+        rgb=torch.cat([_colours(column("rgb")), _colours(column("sky_rgb"))]),
         times=torch.cat([_decode(column("times"), TIME), _full(sky, 0.0, where)]),
         velocities=torch.zeros(lidar + sky, header.motion_order + 1, 3, device=where),
         is_sky=torch.arange(lidar + sky, device=where) >= lidar,
-        source=torch.cat([column("source").long(), torch.full((sky,), -1, dtype=torch.int64, device=where)]),
+        source=torch.cat([column("source").long(), column("source").new_full((unsourced,), -1).long()]),
     )
 
 
@@ -272,6 +303,7 @@ def _decode(steps: Tensor, grid: Grid) -> Tensor:
 
 
 def _colours(stored: Tensor) -> Tensor:
-    """Colours in [0, 1] of 16-bit integers; those of 8-bit colours v are v / 255, to the bit."""
-    full = torch.full((), FULL_COLOUR, dtype=torch.float32, device=stored.device)
-    return (stored.int() & FULL_COLOUR).float() / full
+    """Colours in [0, 1] of 8- or 16-bit integers; v / 255 of an 8-bit colour v, to the bit, either way."""
+    full = 255 if stored.dtype == torch.uint8 else FULL_COLOUR
+    one = torch.full((), full, dtype=torch.float32, device=stored.device)
+    return (stored.int() & full).float() / one

@@ -135,8 +135,8 @@ def _subset(rows: NDArray[np.int64], clip_id: str, config: SceneConfig) -> NDArr
     return np.sort(generator.permutation(rows)[: config.max_gaussians])
 
 
-def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArray[np.uint16]:
-    """Colours of the rows, 65535 is 1. [K, 3]"""
+def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Colours of the rows; 255 is 1, of levelled cameras 65535. [K, 3]"""
     points = clip.points
     source = rows.copy()  # the point whose colour each row takes
     blank = points.camera[rows] < 0
@@ -147,7 +147,7 @@ def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArra
         source[blank] = coloured[nearest(points.means[rows[blank]], points.means[coloured])]
     if config.level_cameras:
         return _levelled(clip, points.rgb[source], points.camera[source])
-    return points.rgb[source] * np.uint16(FULL_COLOUR // 255)
+    return points.rgb[source]
 
 
 def _levelled(clip: Clip, rgb: NDArray[np.uint8], camera: NDArray[np.int8]) -> NDArray[np.uint16]:

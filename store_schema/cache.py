@@ -21,6 +21,10 @@ from store_schema.cache_entry import DIGEST_BYTES, read_entry, write_entry
 from store_schema.cache_space import FAN_OUT, CacheSpace, is_key
 
 _log = logging.getLogger(__name__)
+Content = bytes | memoryview
+"""Of an object: what was made, or memory of its own that was read into and may be written to."""
+Makes = Callable[[Sequence[str]], Mapping[str, Content]]
+"""The objects of the keys it is given, and perhaps others."""
 
 
 @dataclass(slots=True)
@@ -61,7 +65,7 @@ class LocalCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._counts = CacheCounts()
         self._lock = threading.Lock()
-        self._making: dict[str, Future[bytes]] = {}
+        self._making: dict[str, Future[Content]] = {}
         self._space = CacheSpace(self.folder, max_bytes)
         self._warned = False
 
@@ -75,7 +79,7 @@ class LocalCache:
         with self._lock:
             return replace(self._counts, evicted=self._space.evicted)
 
-    def get(self, key: str, make: Callable[[], bytes]) -> bytes:
+    def get(self, key: str, make: Callable[[], Content]) -> Content:
         """The object of `key`; as `get_many` of one.
 
         Raises:
@@ -84,7 +88,7 @@ class LocalCache:
         """
         return self.get_many((key,), lambda _: {key: make()})[key]
 
-    def get_many(self, keys: Iterable[str], make: Callable[[Sequence[str]], Mapping[str, bytes]]) -> dict[str, bytes]:
+    def get_many(self, keys: Iterable[str], make: Makes) -> dict[str, Content]:
         """The objects of `keys`; those that are nowhere come from one call of `make`, and are kept.
 
         Threads of this process that miss one key at the same time make it once. Processes may each make it: what a
@@ -93,7 +97,8 @@ class LocalCache:
         Args:
             keys: 2 to 200 of ``0-9 A-Z a-z _ - .``, no dot among the first two; best hashes, as the first two name
                 the sub-folder.
-            make: the objects of the keys it is given; what it raises is raised, and nothing is kept.
+            make: the objects of the keys it is given; what it raises is raised, and nothing is kept. Others that it
+                gives besides, because they came by the way, are kept too.
 
         Raises:
             ValueError: a key cannot name a file.
@@ -107,9 +112,9 @@ class LocalCache:
         missing = [key for key in wanted if key not in found]
         return found | self._obtain(missing, make) if missing else found
 
-    def _obtain(self, keys: Sequence[str], make: Callable[[Sequence[str]], Mapping[str, bytes]]) -> dict[str, bytes]:
-        own: dict[str, Future[bytes]] = {}
-        others: dict[str, Future[bytes]] = {}
+    def _obtain(self, keys: Sequence[str], make: Makes) -> dict[str, Content]:
+        own: dict[str, Future[Content]] = {}
+        others: dict[str, Future[Content]] = {}
         with self._lock:
             for key in keys:
                 if key in self._making:
@@ -134,9 +139,9 @@ class LocalCache:
     def _make(
         self,
         keys: Sequence[str],
-        make: Callable[[Sequence[str]], Mapping[str, bytes]],
-        waited_for: Mapping[str, Future[bytes]],
-    ) -> dict[str, bytes]:
+        make: Makes,
+        waited_for: Mapping[str, Future[Content]],
+    ) -> dict[str, Content]:
         """Make objects and keep them; the threads that wait for one get it before it is written."""
         if not keys:
             return {}
@@ -147,15 +152,14 @@ class LocalCache:
         for key, data in made.items():
             if key in waited_for:
                 waited_for[key].set_result(data)
-        for key, data in made.items():
-            self._store(key, data)
+        for key, data in answer.items():
+            if key in made or not self._path(key).exists():
+                self._store(key, data)
         return made
 
-    def _await(
-        self, others: Mapping[str, Future[bytes]], make: Callable[[Sequence[str]], Mapping[str, bytes]]
-    ) -> dict[str, bytes]:
+    def _await(self, others: Mapping[str, Future[Content]], make: Makes) -> dict[str, Content]:
         """Objects that other threads are making; own ones are made by now, so no two threads wait for each other."""
-        found: dict[str, bytes] = {}
+        found: dict[str, Content] = {}
         abandoned = []
         for key, future in others.items():
             try:
@@ -169,15 +173,15 @@ class LocalCache:
     def _path(self, key: str) -> Path:
         return self.folder / key[:FAN_OUT] / key
 
-    def _read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+    def _read_all(self, keys: Iterable[str]) -> dict[str, Content]:
         read = {key: self._read(key) for key in keys}
-        found = {key: data for key, data in read.items() if data is not None}
+        found: dict[str, Content] = {key: data for key, data in read.items() if data is not None}
         with self._lock:
             self._counts.hits += len(found)
             self._counts.bytes_read += sum(map(len, found.values()))
         return found
 
-    def _read(self, key: str) -> bytes | None:
+    def _read(self, key: str) -> memoryview | None:
         """The intact entry of a key; None when there is none, and then no damaged one either."""
         path = self._path(key)
         try:
@@ -193,7 +197,7 @@ class LocalCache:
                 path.unlink()
         return data
 
-    def _store(self, key: str, data: bytes) -> None:
+    def _store(self, key: str, data: Content) -> None:
         """Keep an object if there is room; a folder that cannot be written is warned of once, and stops nothing."""
         size = len(data) + DIGEST_BYTES
         written = 0
@@ -213,7 +217,7 @@ class LocalCache:
             self._counts.bytes_written += written
             self._counts.not_stored += not written
 
-    def _write(self, key: str, data: bytes, size: int) -> int:
+    def _write(self, key: str, data: Content, size: int) -> int:
         """Bytes written: 0 when there is no room."""
         if not self._space.reserve(size):
             return 0

@@ -8,6 +8,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from blake3 import blake3
 
 from store_schema.atomic import TEMPORARY_PREFIX
@@ -17,8 +18,10 @@ TOUCH_INTERVAL = 60.0
 """s between two notes of an entry's use: eviction need not know it better, and each costs a write."""
 
 
-def read_entry(path: Path, key: str, largest: int) -> bytes | None:
-    """The object, and a note of its use (the file's time); None when the file is not what was written for `key`.
+def read_entry(path: Path, key: str, largest: int) -> memoryview | None:
+    """The object, in memory of its own, and a note of its use (the file's time).
+
+    None when the file is not what was written for `key`.
 
     Args:
         path: the entry.
@@ -28,13 +31,19 @@ def read_entry(path: Path, key: str, largest: int) -> bytes | None:
     Raises:
         OSError: no such file, or it cannot be read.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         status = os.fstat(file.fileno())
         if not DIGEST_BYTES <= status.st_size <= largest:
             return None
-        # Two reads, so that the object is not copied to cut the digest off.
-        data = file.read(status.st_size - DIGEST_BYTES)
-        if file.read() != _digest(key, data):
+        # Into memory that is not filled with zeros first, and that tensors may share.
+        whole = memoryview(np.empty(status.st_size, np.uint8).data)
+        filled = 0
+        while part := file.readinto(whole[filled:]):
+            filled += part
+        if filled < len(whole):
+            return None
+        data = whole[:-DIGEST_BYTES]
+        if whole[-DIGEST_BYTES:] != _digest(key, data):
             return None
         if abs(time.time() - status.st_mtime) > TOUCH_INTERVAL:
             with suppress(OSError):
@@ -42,7 +51,7 @@ def read_entry(path: Path, key: str, largest: int) -> bytes | None:
     return data
 
 
-def write_entry(path: Path, key: str, data: bytes) -> None:
+def write_entry(path: Path, key: str, data: bytes | memoryview) -> None:
     """Write aside and rename: readers see no entry or a whole one. No fsync: a torn one is found by its hash.
 
     Raises:
@@ -61,6 +70,6 @@ def write_entry(path: Path, key: str, data: bytes) -> None:
         raise
 
 
-def _digest(key: str, data: bytes) -> bytes:
+def _digest(key: str, data: bytes | memoryview) -> bytes:
     # The key is part of it, so that an entry under another's name is found out.
     return bytes(blake3(f"{key}\0".encode()).update(data).digest())

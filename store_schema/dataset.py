@@ -94,7 +94,7 @@ class Dataset:
             return {member.blake3: contents[member.member] for member in missing}
 
         contents = self.cache.get_many(by_hash, download)
-        return {member.member: contents[member.blake3] for member in wanted}
+        return {member.member: bytes(contents[member.blake3]) for member in wanted}
 
     def read(self, clip_id: str, cameras: Sequence[str] | None = None) -> Clip:
         """One clip, with the images of `cameras` (all when None).

@@ -52,9 +52,12 @@ def fail_with(error: Exception) -> Callable[..., bytes]:
 
 
 def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 16
-    path.write_bytes(data)
+    with path.open("rb+") as file:  # in place: the file may be huge by now
+        middle = path.stat().st_size // 2
+        file.seek(middle)
+        value = file.read(1)
+        file.seek(middle)
+        file.write(bytes([(value or b"\0")[0] ^ 16]))
 
 
 def shorten(path: Path) -> None:

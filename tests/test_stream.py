@@ -226,3 +226,20 @@ def test_the_two_ways_of_reading_do_not_mix(dataset: Dataset) -> None:
     with pytest.raises(RuntimeError, match=r"use next_packed\(\) alone"):
         stream.next_packed()
     stream.close()
+
+
+def test_after_one_epoch_no_clip_is_read_whole_again(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenes, and the depth of all views of a clip, also of those not asked for yet."""
+    first = make(dataset, cache=tmp_path / "cache", memory_clips=1)
+    take(first, CLIPS)
+    first.close()
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a clip was read whole")
+
+    monkeypatch.setattr(Dataset, "read", refuse)
+    second = make(dataset, cache=tmp_path / "cache", memory_clips=1)
+    assert len(take(second, 6 * CLIPS)) == 6 * CLIPS
+    second.close()

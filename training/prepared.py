@@ -11,27 +11,32 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flux4d.packed import PackedScene, PackedTensors, lift_code_hash
+from flux4d.packed import PackedTensors, lift_code_hash
 from flux4d.posed import rendered_size
 from flux4d.scene import SceneConfig, pack_clip
 from flux4d.target import PackedTarget, pack_target, scale_depth
+from store_schema import clip, codec, migrations, tables, units
 from store_schema.cache import LocalCache
 from store_schema.clip import View
 from store_schema.codec import ClipHeader, ViewHeader
 from store_schema.dataset import Dataset
-from store_schema.hashing import hash_json
+from store_schema.hashing import hash_file, hash_json
+from store_schema.provenance import package_versions
 from training.config import StreamConfig
 from training.order import Place
 from training.sample import PackedSample
 
 T = TypeVar("T")
-_SCENE_FORMAT = 1
+_FORMAT = 1
 """Raised when what is cached changes its meaning."""
+_MAKERS = ("numba", "numpy", "scipy", "simplejpeg")
+"""Packages that lifting computes with."""
 
 
 class PreparedClips:
@@ -59,7 +64,9 @@ class PreparedClips:
         self._dataset, self._stream, self._scene, self._cache = dataset, stream, scene, cache
         self._records = {record.clip_id: record for record in dataset.records}
         self._fixed_target_frame = fixed_target_frame
-        self._scenes = _Recent[PackedScene](memory_clips)
+        self._made_by = [_FORMAT, lift_code_hash(), _reading_code_hash(), package_versions(_MAKERS)]
+        self._scenes = _Recent[PackedTensors](memory_clips)
+        self._scene_keys: dict[str, str] = {}
         self._depths = _Recent[dict[str, bytes]](memory_clips)
 
     def target_members(self, clip_id: str) -> tuple[str, ...]:
@@ -100,8 +107,8 @@ class PreparedClips:
             number=place.number,
             epoch=place.epoch,
             clip_id=clip_id,
-            duration=scene.duration,
-            scene=PackedTensors.of(scene),
+            duration=scene.header.duration,
+            scene=scene,
             targets=targets,
         )
 
@@ -117,44 +124,52 @@ class PreparedClips:
             scaled=True,
         )
 
-    def _packed_scene(self, clip_id: str) -> PackedScene:
+    def _packed_scene(self, clip_id: str) -> PackedTensors:
         def lift() -> bytes:
-            return pack_clip(self._dataset.read(clip_id), self._scene).to_bytes()
+            return pack_clip(self._dataset.read(clip_id), self._scene).without_source().to_bytes()
 
         # By way of bytes with or without a cache: a sample is the same whether it comes from there or not.
         data = lift() if self._cache is None else self._cache.get(self._scene_key(clip_id), lift)
-        return PackedScene.from_bytes(data)
+        return PackedTensors.from_bytes(data)
 
     def _scene_key(self, clip_id: str) -> str:
-        """Hash of all that decides a lifted scene."""
-        members = {name: member.blake3 for name, member in self._dataset.members[clip_id].items()}
-        return hash_json([_SCENE_FORMAT, lift_code_hash(), members, asdict(self._scene)])
+        """Hash of all that decides a lifted scene; drawn once, it takes as long as a small image."""
+        if clip_id not in self._scene_keys:
+            members = {name: member.blake3 for name, member in self._dataset.members[clip_id].items()}
+            self._scene_keys[clip_id] = hash_json([*self._made_by, members, asdict(self._scene)])
+        return self._scene_keys[clip_id]
 
     def _depth(self, header: ClipHeader, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Pixels int32 [D] and metres [D] of a view's LiDAR depth at the rendered size."""
         clip_id = header.record.clip_id
         key = self._depth_key(clip_id, index)
 
-        def make() -> bytes:
-            # One reading gives all views of a clip; the others are asked for soon.
-            return self._depths.get(clip_id, lambda: self._all_depths(clip_id))[key]
+        def make() -> dict[str, bytes]:
+            return self._depths.get(clip_id, lambda: self._all_depths(clip_id))
 
-        data = make() if self._cache is None else self._cache.get(key, make)
+        # One reading gives all views of a clip, and all are kept: the others are asked for in later epochs.
+        data = make()[key] if self._cache is None else self._cache.get_many([key], lambda _: make())[key]
         count = len(data) // 8
         return np.frombuffer(data, "<i4", count), np.frombuffer(data, "<f4", count, offset=4 * count)
 
     def _all_depths(self, clip_id: str) -> dict[str, bytes]:
-        clip = self._dataset.read(clip_id)
+        views = self._dataset.read(clip_id).views
         return {
             self._depth_key(clip_id, index): _depth_bytes(view, self._stream.width)
-            for index, view in enumerate(clip.views)
+            for index, view in enumerate(views)
             if view.role != "input"
         }
 
     def _depth_key(self, clip_id: str, index: int) -> str:
         members = self._dataset.members[clip_id]
         stored = [members["clip.json"].blake3, members["depth.arrow"].blake3]
-        return hash_json([_SCENE_FORMAT, lift_code_hash(), stored, index, self._stream.width])
+        return hash_json([*self._made_by, stored, index, self._stream.width])
+
+
+def _reading_code_hash() -> str:
+    """Hash of the code that makes values of stored bytes."""
+    modules = (clip, codec, migrations, tables, units)
+    return hash_json([hash_file(Path(str(module.__file__))) for module in modules])
 
 
 def _depth_bytes(view: View, width: int | None) -> bytes:
