@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
+PEERS := .venv-peers
 # On a machine with CUDA, rendering there is gsplat's.
 PACKAGE := .$(if $(shell command -v nvidia-smi),[cuda])
 DEMO ?= demo_out
@@ -15,7 +16,7 @@ LOG ?= $(notdir $(patsubst %/lidar,%,$(firstword $(sort $(wildcard $(PANDASET_RO
 # Idle OpenMP threads must not spin while the rasteriser's own threads work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test test-slow lint real bench gpu-check clean
+.PHONY: help setup demo test test-slow lint real bench peers gpu-check clean
 
 help:  ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +38,8 @@ demo: $(READY)  ## Generated log -> store -> short training -> evaluation -> rep
 	rm -rf $(DEMO)
 	$(BIN)/flux4d-build synth $(DEMO)/logs --logs 3 --seconds 3.6 --seed 0 --preset small
 	$(BIN)/flux4d-build build --root $(DEMO)/logs --out $(DEMO)/store --test-logs synth002
-	$(BIN)/flux4d-train demo --store $(DEMO)/store --out $(DEMO)/run
+	$(BIN)/flux4d-train cpu --store $(DEMO)/store --out $(DEMO)/run --evaluation.every 80 --evaluation.max-clips 1
+	$(BIN)/flux4d-eval report $(DEMO)/run
 	$(BIN)/flux4d-eval run --store $(DEMO)/store --run $(DEMO)/run --out $(DEMO)/report \
 		--clips synth000-train_future-s000 synth002-evaluation-s000
 
@@ -45,7 +47,9 @@ real: $(READY)  ## The same on one real log: make real PANDASET_ROOT=/data/panda
 	@test -n "$(LOG)" || { echo "no log under PANDASET_ROOT='$(PANDASET_ROOT)': name the folder that holds the PandaSet logs, e.g. make real PANDASET_ROOT=/data/pandaset"; exit 1; }
 	rm -rf $(REAL)
 	$(BIN)/flux4d-build build --root $(PANDASET_ROOT) --out $(REAL)/store --logs $(LOG) --test-logs $(LOG)
-	$(BIN)/flux4d-train real --store $(REAL)/store --out $(REAL)/run --stream.clips $(LOG)-evaluation-s000
+	$(BIN)/flux4d-train cpu --store $(REAL)/store --out $(REAL)/run --overfit $(LOG)-evaluation-s000 --steps 300 \
+		--stream.width 960 --stream.views-per-step 1 --evaluation.every 100 --evaluation.clips $(LOG)-evaluation-s020
+	$(BIN)/flux4d-eval report $(REAL)/run
 	$(BIN)/flux4d-eval run --store $(REAL)/store --run $(REAL)/run --out $(REAL)/report --width 960 --max-clips 2
 
 test: $(DEV)  ## Tests under ten minutes on two cores
@@ -69,6 +73,15 @@ bench: $(DEV)  ## Benchmarks, one JSON object each as the last line; the real lo
 	$(BIN)/python -m benchmarks.lidar --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.scale --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.invariance --json $(BENCH_ROOT)
+	$(BIN)/python -m benchmarks.stream --quick --json $(BENCH_ROOT)
+
+# An environment of their own: Mosaic Streaming wants an older numpy.
+peers: $(PEERS)/.ready  ## Make .venv-peers: WebDataset, LitData and Mosaic Streaming for benchmarks.stream
+
+$(PEERS)/.ready: benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt
+	@touch $(PEERS)/.ready
 
 gpu-check: $(DEV)  ## Parity and speed on a CUDA device: make gpu-check [STORE=store]; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.gpu $(if $(STORE),--store $(STORE))
