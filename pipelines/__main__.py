@@ -17,7 +17,7 @@ from pipelines.inspect.command import Inspect, run_inspect
 from pipelines.plan import BuildConfig
 from pipelines.sources.base import LogError
 from pipelines.store_tools import commands
-from store_schema.location import location
+from store_schema.location import location, read_bytes
 from store_schema.manifest import MANIFEST, parse_manifest
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _list(command: List, console: Console) -> int:
     if not folders:
         raise FileNotFoundError(f"{store} holds no dataset version")
     for folder in folders:
-        manifest = parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
+        manifest = parse_manifest(read_bytes(folder / MANIFEST), folder.name)
         size = sum(int(shard["size"]) for shard in manifest.shards.values())
         print(f"{folder.name}  {sum(manifest.counts.values()):5d} clips  {size / 1e6:10.1f} MB")
     return 0
@@ -162,7 +162,7 @@ def _verify(command: Verify, console: Console) -> int:
     for problem in problems:
         print(problem)
     if not problems:
-        manifest = parse_manifest((folder / MANIFEST).read_bytes(), version)
+        manifest = parse_manifest(read_bytes(folder / MANIFEST), version)
         print(f"{version}: {len(manifest.shards)} shards, {sum(manifest.counts.values())} clips, all intact")
     return 1 if problems else 0
 

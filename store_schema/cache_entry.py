@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from blake3 import blake3
-
-from store_schema.atomic import TEMPORARY_PREFIX
 
 DIGEST_BYTES = 32
 TOUCH_INTERVAL = 60.0
@@ -51,13 +48,19 @@ def read_entry(path: Path, key: str, largest: int) -> memoryview | None:
     return data
 
 
-def write_entry(path: Path, key: str, data: bytes | memoryview) -> None:
+def write_entry(path: Path, key: str, data: bytes | memoryview, unfinished: str) -> None:
     """Write aside and rename: readers see no entry or a whole one. No fsync: a torn one is found by its hash.
+
+    Args:
+        path: the entry.
+        key: whose object it is.
+        data: the object.
+        unfinished: name of the file meanwhile, beside the entry.
 
     Raises:
         OSError: the folder cannot be written; nothing is left there.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+    temporary = path.with_name(unfinished)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("xb") as file:

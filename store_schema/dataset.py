@@ -22,7 +22,7 @@ from store_schema import tables
 from store_schema.cache import LocalCache
 from store_schema.clip import Clip, ClipRecord
 from store_schema.codec import decode_clip, record_from_json
-from store_schema.hashing import HASH_CHARS
+from store_schema.hashing import HASH_CHARS, hash_bytes
 from store_schema.location import Place, filesystem, folders_with, location, read_bytes
 from store_schema.manifest import MANIFEST, CorruptManifestError, Manifest, parse_manifest, rows_hash
 from store_schema.members import fetch_members
@@ -40,7 +40,7 @@ LATEST = "LATEST"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One version, opened for reading. Cheap to pickle; files are opened per read.
+    """One version, opened for reading. Files are opened per read; without a cache it is cheap to pickle.
 
     Reads raise on the first damaged byte; `store_schema.reader.ClipReader` can drop and count damaged clips instead.
     """
@@ -68,15 +68,16 @@ class Dataset:
         return self.read_members(clip_id, (name,))[name]
 
     def read_members(self, clip_id: str, names: Sequence[str]) -> dict[str, bytes]:
-        """Members' bytes by name, each checked against its hash.
+        """Members' bytes by name, each checked against its hash, whether it comes from the store or from the cache.
 
         Over a network, members that lie near each other come by one request, and only those that `cache` does not
-        hold. What is not as it was written never enters the cache.
+        hold. What is not as it was written never enters the cache, and is not taken from it.
 
         Raises:
             KeyError: no such clip or member.
             CorruptShardError: the bytes are not what was written.
             ConnectionLostError: a remote store that did not answer.
+            ValueError: a remote server that does not serve parts of files.
         """
         places = self._members_of(clip_id)
         try:
@@ -93,7 +94,7 @@ class Dataset:
             contents = fetch_members(shards, missing)
             return {member.blake3: contents[member.member] for member in missing}
 
-        contents = self.cache.get_many(by_hash, download)
+        contents = self.cache.get_many(by_hash, download, lambda key, data: hash_bytes(data) == key)
         return {member.member: bytes(contents[member.blake3]) for member in wanted}
 
     def read(self, clip_id: str, cameras: Sequence[str] | None = None) -> Clip:
@@ -172,7 +173,7 @@ def open_manifest(store: Place, version: str | None = None) -> tuple[Path, Manif
         CorruptManifestError: the manifest does not hash to the version.
         ConnectionLostError: a remote store that did not answer.
     """
-    place = location(store, own_retries=False)
+    place = location(store)
     folder = place / "versions" / resolve_version(place, version)
     return folder, parse_manifest(read_bytes(folder / MANIFEST), folder.name)
 

@@ -8,23 +8,22 @@ Credentials and endpoints come from the environment, as the file system's own li
 from __future__ import annotations
 
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
-from store_schema.retry import is_transient, with_retries
+from store_schema.retry import http_status, is_transient, with_retries
 
 Place = str | Path
 """What a user may give: a local path, a URL, or what `location` made of one."""
 
 
-def location(place: Place, *, listings_cache: bool = False, own_retries: bool = True) -> Path:
+def location(place: Place, *, listings_cache: bool = False) -> Path:
     """The path object of a local path or URL.
 
     Args:
         place: local path, ``file://`` URL or a URL of any file system that fsspec knows.
         listings_cache: let a remote file system remember folder listings: only for folders nobody writes.
-        own_retries: let S3's client try again by itself. Without, `store_schema.retry` alone does: the client's 25
-            attempts inside each of its own would make minutes of seconds.
 
     Raises:
         ValueError: fsspec does not know the URL's protocol, or its package is not installed.
@@ -39,12 +38,7 @@ def location(place: Place, *, listings_cache: bool = False, own_retries: bool = 
     from upath import UPath
 
     try:
-        single = not own_retries and protocol in ("s3", "s3a")
-        options = {"config_kwargs": {"retries": {"total_max_attempts": 1}}} if single else {}
-        path = UPath(place, use_listings_cache=listings_cache, **options)
-        if single:
-            # s3fs repeats around its client too. The options above make this an instance of its own.
-            path.fs.retries = 1
+        path = UPath(place, use_listings_cache=listings_cache)
         _ = path.fs
     except ImportError as error:
         hint = "; pip install 'flux4d-street[s3]' brings it" if protocol == "s3" else ""
@@ -59,32 +53,68 @@ def filesystem(path: Path) -> Any | None:
     return None if isinstance(path, Path) else path.fs
 
 
+def _single_attempts(remote: Any) -> Any:
+    """A file system as `remote` that does not try again by itself, for reads that `with_retries` repeats.
+
+    S3's client makes up to 25 attempts of its own; inside each of ours they would make minutes of seconds. Options
+    that the user gave (by fsspec's configuration, too) stay as they are.
+    """
+    if "s3" not in remote.protocol:
+        return remote
+    options = dict(remote.storage_options)
+    config = dict(options.get("config_kwargs") or {})
+    config["retries"] = {**(config.get("retries") or {}), "total_max_attempts": 1}
+    # Nothing is written through it, so it would not know when a listing that it keeps is out of date.
+    options |= {"config_kwargs": config, "use_listings_cache": False}
+    # The same options give the same instance again.
+    single = type(remote)(*remote.storage_args, **options)
+    # s3fs repeats around its client too.
+    single.retries = 1
+    return single
+
+
 def read_range(path: Path, offset: int, size: int) -> bytes:
-    """`size` bytes of a file from `offset`; over a network just these bytes travel.
+    """`size` bytes of a file from `offset`, fewer where it ends before; over a network just these bytes travel.
 
     Raises:
         FileNotFoundError: no such file.
         ConnectionLostError: a remote file, and the connection failed at every attempt.
+        ValueError: a remote server that does not serve parts of files.
     """
     if size == 0:
         return b""
     if (remote := filesystem(path)) is not None:
-        return with_retries(lambda: _remote_range(remote, _key(path), offset, size), path)
+        single = _single_attempts(remote)
+        return with_retries(lambda: _remote_range(single, path, offset, size), path)
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(size)
 
 
-def _remote_range(remote: Any, key: str, offset: int, size: int) -> bytes:
+def _remote_range(remote: Any, path: Path, offset: int, size: int) -> bytes:
+    key = _key(path)
     try:
-        return bytes(remote.cat_file(key, start=offset, end=offset + size))
+        data = bytes(remote.cat_file(key, start=offset, end=offset + size))
     except (FileNotFoundError, PermissionError):
         raise
-    except OSError as error:
+    except Exception as error:
         # Servers refuse a range that begins behind the end; a local file has nothing there.
-        if not is_transient(error) and remote.size(key) <= offset:
+        refused = isinstance(error, OSError) or http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if refused and not is_transient(error) and remote.size(key) <= offset:
             return b""
         raise
+    if len(data) == size:
+        return data
+    # Whether a short answer is all there is, the file's size tells; a server may keep that to itself.
+    whole = remote.size(key) if len(data) < size else None
+    if len(data) > size or (offset and len(data) == whole):
+        raise ValueError(
+            f"{path}: the server does not serve parts of files, it answered with {len(data)} bytes from the start "
+            f"instead of {size} from {offset}: use a server that knows HTTP range requests, or copy the store to a disk"
+        )
+    if whole is not None and len(data) != max(0, min(size, whole - offset)):
+        raise ConnectionError(f"the answer broke off after {len(data)} bytes")
+    return data
 
 
 def read_bytes(path: Path) -> bytes:
@@ -95,7 +125,8 @@ def read_bytes(path: Path) -> bytes:
         ConnectionLostError: a remote file, and the connection failed at every attempt.
     """
     if (remote := filesystem(path)) is not None:
-        return with_retries(lambda: bytes(remote.cat_file(_key(path))), path)
+        single = _single_attempts(remote)
+        return with_retries(lambda: bytes(single.cat_file(_key(path))), path)
     return path.read_bytes()
 
 
@@ -108,7 +139,8 @@ def folders_with(folder: Path, name: str) -> list[Path]:
     if (remote := filesystem(folder)) is None:
         found = [path.parent for path in folder.glob(f"*/{name}")]
     else:
-        found = [folder / child for child in with_retries(lambda: _children_with(remote, _key(folder), name), folder)]
+        single = _single_attempts(remote)
+        found = [folder / child for child in with_retries(lambda: _children_with(single, _key(folder), name), folder)]
     return sorted(found, key=str)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,13 @@ from unittest import mock
 from urllib.request import urlopen
 
 import pytest
+
+SPOILT: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[: len(content) // 2],
+    "shortened": lambda content: content[: len(content) // 2],
+    "flipped": lambda content: bytes([content[0] ^ 1]) + content[1:],
+}
+"""What becomes of a right answer. Of one that is shortened the header says so, of one that is cut it does not."""
 
 
 @dataclass
@@ -24,7 +31,7 @@ class S3:
     server: Any = None
     port: int = 0
     faults: list[tuple[str, str]] = field(default_factory=list)
-    """(status line, S3 error code) that the next requests get; an empty code cuts the right answer short."""
+    """(status line, S3 error code) that the next requests get; without a status line the code is one of `SPOILT`."""
 
     def url(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
@@ -50,11 +57,19 @@ def _answer(running: S3, answer: Any, environ: Any, respond: Any) -> Any:
     if not running.faults:
         return answer(environ, respond)
     status, code = running.faults.pop(0)
-    if code:
+    if not status and environ["REQUEST_METHOD"] == "HEAD":
+        running.faults.insert(0, (status, code))
+        return answer(environ, respond)
+    if status:
         respond(status, [("Content-Type", "application/xml")])
         return [f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode()]
-    content = b"".join(answer(environ, respond))
-    return [content[: len(content) // 2]]
+    told: list[Any] = []
+    content = b"".join(answer(environ, lambda *given: told.extend(given)))
+    spoilt = SPOILT[code](content)
+    if code == "shortened":
+        told[1] = [(name, str(len(spoilt)) if name.lower() == "content-length" else value) for name, value in told[1]]
+    respond(*told)
+    return [spoilt]
 
 
 class _Recorder(logging.Handler):

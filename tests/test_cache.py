@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import pickle
 import resource
 import shutil
 import threading
@@ -18,9 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store_schema import cache_entry, cache_space
+from store_schema import cache as cache_module
+from store_schema import cache_entry, cache_litter, cache_space
 from store_schema.cache import LocalCache
 from store_schema.cache_entry import DIGEST_BYTES
+from store_schema.cache_space import BLOCK, LOCK
 from store_schema.hashing import hash_bytes
 
 
@@ -37,7 +38,13 @@ def entry(cache: LocalCache, key: str) -> Path:
 
 
 def held(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+
+
+def taken(path: Path) -> int:
+    """Bytes that files take on the disk."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file() and file.name != LOCK]
+    return sum(512 * file.stat().st_blocks for file in files)
 
 
 def never() -> bytes:
@@ -45,7 +52,7 @@ def never() -> bytes:
 
 
 def fail_with(error: Exception) -> Callable[..., bytes]:
-    def make(*_: object) -> bytes:
+    def make(*_: object, **__: object) -> bytes:
         raise error
 
     return make
@@ -69,7 +76,8 @@ def empty(path: Path) -> None:
 
 
 def lengthen(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"x")
+    with path.open("ab") as file:
+        file.write(b"x")
 
 
 def make_foreign(path: Path) -> None:
@@ -87,7 +95,7 @@ STEPS = st.lists(
 
 
 @settings(deadline=None, max_examples=60)
-@given(steps=STEPS, max_bytes=st.integers(1, 3000))
+@given(steps=STEPS, max_bytes=st.integers(BLOCK, 40_000))
 def test_any_course_of_gets_and_damage_gives_right_bytes_within_the_bound(
     tmp_path_factory: pytest.TempPathFactory, steps: list, max_bytes: int
 ) -> None:
@@ -97,12 +105,12 @@ def test_any_course_of_gets_and_damage_gives_right_bytes_within_the_bound(
         path = entry(cache, key_of(number))
         if step == "get":
             made: list[int] = []
-            content = content_of(number)
+            content = 40 * content_of(number)
             assert cache.get(key_of(number), lambda made=made, content=content: made.append(1) or content) == content
             assert (not made) == (number in intact)
             intact = {number for number in intact | {number} if entry(cache, key_of(number)).exists()}
             # Files that damage made larger are not the cache's doing.
-            assert sum(entry(cache, key_of(number)).stat().st_size for number in intact) <= max_bytes
+            assert sum(taken(entry(cache, key_of(number))) for number in intact) <= max_bytes
         elif path.exists():
             path.unlink() if step == "remove" else step(path)
             intact.discard(number)
@@ -141,8 +149,46 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
     assert cache.counts.damaged == 8 * len(good)
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOMEM])
+def test_an_entry_that_cannot_be_read_just_now_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    cache = LocalCache(tmp_path, 10_000)
+    cache.get("abcd", lambda: b"right")
+    monkeypatch.setattr(cache_module, "read_entry", fail_with(OSError(number, os.strerror(number))))
+    with pytest.raises(RuntimeError, match="offline"):
+        cache.get("abcd", fail_with(RuntimeError("offline")))
+    monkeypatch.undo()
+    assert cache.get("abcd", never) == b"right"
+    assert cache.counts.damaged == 0
+
+
+def test_a_process_without_a_descriptor_left_loses_no_entry(tmp_path: Path) -> None:
+    """The system itself refuses to open another file."""
+    cache = LocalCache(tmp_path, 10_000)
+    cache.get("abcd", lambda: b"right")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        content = cache.get("abcd", lambda: b"made")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert content == b"made"
+    assert cache.get("abcd", never) == b"right"
+    assert (cache.counts.damaged, cache.counts.not_stored) == (0, 1)
+
+
+def test_what_a_check_refuses_is_made_anew(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 10_000)
+    cache.get("abcd", lambda: b"wrong")
+    for _ in range(2):
+        found = cache.get_many(["abcd"], lambda keys: dict.fromkeys(keys, b"right"), lambda _, data: data == b"right")
+        assert found == {"abcd": b"right"}
+    assert (cache.counts.damaged, cache.counts.misses, cache.counts.hits) == (1, 2, 1)
+
+
 def test_the_least_recently_used_leave_first(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 10 * (100 + DIGEST_BYTES))
+    cache = LocalCache(tmp_path, 10 * BLOCK)
     now = time.time()
     for number in range(10):
         cache.get(key_of(number), lambda: bytes(100))
@@ -155,7 +201,7 @@ def test_the_least_recently_used_leave_first(tmp_path: Path) -> None:
 
 
 def test_use_is_noted_at_most_once_a_minute(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 1000)
+    cache = LocalCache(tmp_path, 10_000)
     cache.get("abcd", lambda: b"x")
     path = entry(cache, "abcd")
     now = time.time()
@@ -166,7 +212,7 @@ def test_use_is_noted_at_most_once_a_minute(tmp_path: Path) -> None:
 
 
 def test_litter_of_killed_writers_goes_and_foreign_files_stay(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 200)
+    cache = LocalCache(tmp_path, 2 * BLOCK)
     cache.get("abcd", lambda: bytes(100))
     old, fresh, foreign = (tmp_path / "ab" / name for name in (".tmp-old", ".tmp-new", "photo.jpg"))
     deep = tmp_path / "holiday" / "photo.jpg"
@@ -183,28 +229,113 @@ def test_litter_of_killed_writers_goes_and_foreign_files_stay(tmp_path: Path) ->
     assert not entry(cache, "abcd").exists()
 
 
+def leave_unfinished(folder: Path, blocks: int) -> str:
+    """As a writer that was killed: its file, its process gone."""
+    (folder / "ab").mkdir(exist_ok=True)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        name = cache_litter.unfinished_name("abcdef01")
+        (folder / "ab" / name).write_bytes(bytes(blocks * BLOCK))
+        os.write(writer, name.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        return answer.read()
+
+
+def test_what_a_dead_process_left_goes_at_once_and_costs_no_entry(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 6 * BLOCK)
+    for key in ("abc1", "abc2"):
+        cache.get(key, lambda: b"x")
+    litter = tmp_path / "ab" / leave_unfinished(tmp_path, 4)
+    assert litter.exists()
+    cache.get("abc3", lambda: b"x")
+    assert not litter.exists()
+    for key in ("abc1", "abc2", "abc3"):
+        cache.get(key, never)
+    assert cache.counts.evicted == 0
+
+
+def test_what_a_living_process_or_another_machine_writes_stays(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 3 * BLOCK)
+    dead = leave_unfinished(tmp_path, 1)
+    (tmp_path / "ab" / dead).unlink()
+    machine = dead.removeprefix(".tmp-").partition("-")[0]
+    names = [cache_litter.unfinished_name("abcdef02"), dead.replace(machine, "0123456789ab")]
+    for name in names:
+        (tmp_path / "ab" / name).write_bytes(b"x")
+    cache.get("abc1", lambda: b"x")
+    cache.get("abc2", lambda: b"x")
+    assert all((tmp_path / "ab" / name).exists() for name in names)
+    assert taken(tmp_path) == 3 * BLOCK
+
+
+def test_nothing_is_let_go_where_that_makes_no_room(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 6 * BLOCK)
+    cache.get("abc1", lambda: b"x")
+    (tmp_path / "ab" / ".tmp-of another machine").write_bytes(bytes(5 * BLOCK))
+    cache.get("abc2", lambda: bytes(BLOCK))
+    assert cache.get("abc1", never) == b"x"
+    assert (cache.counts.evicted, cache.counts.not_stored) == (0, 1)
+
+
+def test_a_running_write_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = LocalCache(tmp_path, 3 * BLOCK)
+    cache.get("first", lambda: b"x")
+    begun, go_on = threading.Event(), threading.Event()
+    replace = os.replace
+
+    def wait(source: Path, target: Path) -> None:
+        if target.name == "second":
+            begun.set()
+            go_on.wait(10)
+        replace(source, target)
+
+    monkeypatch.setattr(cache_entry.os, "replace", wait)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(cache.get, "second", lambda: b"x")
+        begun.wait(10)
+        cache.get("third", lambda: b"x")
+        go_on.set()
+        second.result(10)
+    for key in ("first", "second", "third"):
+        cache.get(key, never)
+    assert cache.counts.evicted == 0
+
+
 def test_an_object_larger_than_the_cache_is_given_not_kept(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 100)
+    cache = LocalCache(tmp_path, BLOCK)
+    largest = BLOCK - DIGEST_BYTES
     cache.get("small", lambda: b"s")
-    assert cache.get("large", lambda: bytes(100 - DIGEST_BYTES + 1)) == bytes(69)
+    assert cache.get("large", lambda: bytes(largest + 1)) == bytes(largest + 1)
     assert cache.get("small", never) == b"s"
     assert cache.counts.not_stored == 1
-    assert cache.get("fits", lambda: bytes(100 - DIGEST_BYTES)) == bytes(68)
-    assert cache.get("fits", never) == bytes(68)
+    assert cache.get("fits", lambda: bytes(largest)) == bytes(largest)
+    assert cache.get("fits", never) == bytes(largest)
+
+
+def test_many_tiny_objects_stay_within_the_bound_on_the_disk(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 40 * BLOCK)
+    for number in range(200):
+        cache.get(key_of(number), lambda: b"tiny")
+    assert 30 * BLOCK <= taken(tmp_path) <= 40 * BLOCK
 
 
 @pytest.mark.parametrize("key", ["", "a", "../etc", "a/b", "..", ".tmp-x", "a.b", "ab\n", "ä" * 4, "a" * 201])
 def test_keys_that_name_no_file_are_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match="cannot be a cache key"):
-        LocalCache(tmp_path, 1000).get(key, never)
+        LocalCache(tmp_path, 10_000).get(key, never)
 
 
 def test_bad_bounds_and_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="max_bytes = 0"):
-        LocalCache(tmp_path, 0)
+    for max_bytes in (0, BLOCK - 1):
+        with pytest.raises(ValueError, match=f"max_bytes = {max_bytes}"):
+            LocalCache(tmp_path, max_bytes)
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        LocalCache(tmp_path / "file", 1000)
+        LocalCache(tmp_path / "file", 10_000)
 
 
 def test_threads_that_miss_one_key_make_it_once(tmp_path: Path) -> None:
@@ -243,7 +374,7 @@ def test_threads_that_want_overlapping_keys_do_not_wait_in_a_circle(tmp_path: Pa
 
 
 def test_threads_evicting_at_once_stay_within_the_bound(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 1000)
+    cache = LocalCache(tmp_path, 6 * BLOCK)
 
     def go(turn: int) -> None:
         number = turn * 13 % 10
@@ -252,14 +383,14 @@ def test_threads_evicting_at_once_stay_within_the_bound(tmp_path: Path) -> None:
     for start in range(0, 1000, 100):
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(go, range(start, start + 100)))
-        assert held(tmp_path) <= 1000
+        assert taken(tmp_path) <= 6 * BLOCK
     counts = cache.counts
     assert counts.evicted > 100
     assert counts.hits + counts.misses == 1000
 
 
 def test_what_make_raises_is_raised_and_waiters_make_it_themselves(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 1000)
+    cache = LocalCache(tmp_path, 10_000)
     begun, go_on = threading.Event(), threading.Event()
 
     def fail() -> bytes:
@@ -279,8 +410,61 @@ def test_what_make_raises_is_raised_and_waiters_make_it_themselves(tmp_path: Pat
     assert cache.get("abcd", never) == b"mine"
 
 
-def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
+def test_after_a_failure_one_of_those_that_wait_makes_it(tmp_path: Path) -> None:
     cache = LocalCache(tmp_path, 10_000)
+    begun, go_on = threading.Event(), threading.Event()
+    made: list[int] = []
+
+    def fail() -> bytes:
+        begun.set()
+        go_on.wait(10)
+        raise RuntimeError("of the first")
+
+    def make(number: int) -> bytes:
+        made.append(number)
+        time.sleep(0.01)
+        return b"made"
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(cache.get, "abcd", fail)
+        begun.wait(10)
+        others = [pool.submit(cache.get, "abcd", lambda number=number: make(number)) for number in range(7)]
+        time.sleep(0.05)
+        go_on.set()
+        with pytest.raises(RuntimeError, match="of the first"):
+            first.result(10)
+        assert [other.result(10) for other in others] == [b"made"] * 7
+    assert len(made) == 1
+
+
+def test_each_thread_gets_the_error_of_its_own_attempt_and_attempts_do_not_overlap(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 10_000)
+    barrier, lock = threading.Barrier(8), threading.Lock()
+    running = most = 0
+
+    def fail(number: int) -> bytes:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.005)
+        with lock:
+            running -= 1
+        raise RuntimeError(f"clip {number}")
+
+    def go(number: int) -> str:
+        barrier.wait()
+        with pytest.raises(RuntimeError) as caught:
+            cache.get("abcd", lambda: fail(number))
+        return str(caught.value)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(go, range(8))) == [f"clip {number}" for number in range(8)]
+    assert most == 1
+
+
+def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 100_000)
     cache.get("key-1", lambda: b"1")
     asked: list[Sequence[str]] = []
 
@@ -332,7 +516,7 @@ def test_a_folder_that_cannot_be_locked_or_listed_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("FileLock", "_list_folder"):
-        cache = LocalCache(tmp_path / name, 1000)
+        cache = LocalCache(tmp_path / name, 10_000)
         monkeypatch.setattr(cache_space, name, fail_with(PermissionError("no")))
         assert cache.get("abcd", lambda: b"made") == b"made"
         assert cache.counts.not_stored == 1
@@ -341,15 +525,15 @@ def test_a_folder_that_cannot_be_locked_or_listed_stops_nothing(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_still_read(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 1000)
+    cache = LocalCache(tmp_path, 10_000)
     cache.get("abcd", lambda: b"x")
-    flipped = LocalCache(tmp_path, 1000)
+    flipped = LocalCache(tmp_path, 10_000)
     flipped.get("abce", lambda: b"y")
     flip(entry(cache, "abce"))
     (tmp_path / "ab").chmod(0o500)
     tmp_path.chmod(0o500)
     try:
-        again = LocalCache(tmp_path, 1000)
+        again = LocalCache(tmp_path, 10_000)
         assert again.get("abcd", never) == b"x"
         assert again.get("abce", lambda: b"y") == b"y"
         assert again.get("abcf", lambda: b"z") == b"z"
@@ -359,7 +543,7 @@ def test_a_read_only_folder_is_still_read(tmp_path: Path) -> None:
 
 
 def test_things_in_the_way_of_entries_stop_nothing(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 1000)
+    cache = LocalCache(tmp_path, 10_000)
     (tmp_path / "ab" / "abcd").mkdir(parents=True)
     (tmp_path / "cd").touch()
     for key in ("abcd", "cdef"):
@@ -368,26 +552,26 @@ def test_things_in_the_way_of_entries_stop_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_deleted_meanwhile_comes_again(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path / "cache", 1000)
+    cache = LocalCache(tmp_path / "cache", 10_000)
     cache.get("abcd", lambda: b"x")
     shutil.rmtree(tmp_path / "cache")
     assert cache.get("abcd", lambda: b"x") == b"x"
     assert cache.get("abcd", never) == b"x"
 
 
-def test_a_second_cache_object_and_a_pickled_one_see_the_same_entries(tmp_path: Path) -> None:
-    cache = LocalCache(tmp_path, 1000)
+def test_a_second_cache_object_sees_the_same_entries(tmp_path: Path) -> None:
+    cache = LocalCache(tmp_path, 10_000)
     cache.get("abcd", lambda: b"x")
-    for other in (LocalCache(tmp_path, 1000), pickle.loads(pickle.dumps(cache))):
-        assert other.get("abcd", never) == b"x"
-        assert (other.counts.hits, other.counts.misses, other.max_bytes) == (1, 0, 1000)
+    other = LocalCache(tmp_path, 10_000)
+    assert other.get("abcd", never) == b"x"
+    assert (other.counts.hits, other.counts.misses) == (1, 0)
 
 
 def test_a_folder_is_listed_once_a_share_not_at_each_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     listing = cache_space._list_folder
-    monkeypatch.setattr(cache_space, "_list_folder", lambda folder: looks.append(1) or listing(folder))
-    cache = LocalCache(tmp_path, 128 * 10_000)
+    monkeypatch.setattr(cache_space, "_list_folder", lambda *given: looks.append(1) or listing(*given))
+    cache = LocalCache(tmp_path, 128 * 10 * BLOCK)
     for number in range(500):
         cache.get(key_of(number), lambda: bytes(1000 - DIGEST_BYTES))
     assert held(tmp_path) == 500_000

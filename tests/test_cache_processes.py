@@ -10,16 +10,16 @@ import time
 from pathlib import Path
 
 from store_schema.cache import LocalCache
-from store_schema.cache_space import LOCK
+from store_schema.cache_space import BLOCK, LOCK
 from store_schema.hashing import hash_bytes
 
 PROCESSES = 4
-MAX_BYTES = 200_000
-LARGEST = 8_000
+MAX_BYTES = 400_000
+LARGEST = 2 * BLOCK
 
 
 def content_of(number: int) -> bytes:
-    return random.Random(number).randbytes(500 + number * 37 % (LARGEST - 600))
+    return random.Random(number).randbytes(500 + number * 37 % 7400)
 
 
 def hammer(folder: Path, seed: int, gets: int, results: multiprocessing.SimpleQueue) -> None:
@@ -48,7 +48,7 @@ def total(folder: Path) -> int:
         for name in names:
             if name != LOCK:
                 try:
-                    found += os.stat(os.path.join(directory, name)).st_size
+                    found += 512 * os.stat(os.path.join(directory, name)).st_blocks
                 except FileNotFoundError:
                     pass
     return found

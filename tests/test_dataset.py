@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store_schema.cache import LocalCache
 from store_schema.dataset import open_dataset
 from store_schema.manifest import CorruptManifestError
 from store_schema.shards import CorruptShardError
@@ -111,10 +110,8 @@ def test_one_open_file_serves_all_members_of_a_clip(store: Path, monkeypatch: py
     assert [path.name for path in opened] == ["all.tar"]
 
 
-def test_a_dataset_pickles_with_its_cache(store: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(store, cache=LocalCache(tmp_path / "cache", 1000))
+def test_a_dataset_pickles(store: Path) -> None:
+    dataset = open_dataset(store)
     again = pickle.loads(pickle.dumps(dataset))
     assert again.records == dataset.records
-    assert again.cache is not None
-    assert (again.cache.folder, again.cache.max_bytes) == (tmp_path / "cache", 1000)
     assert len(again.read(dataset.records[0].clip_id).points)

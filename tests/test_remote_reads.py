@@ -5,32 +5,42 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import aiohttp
 import botocore.exceptions
 import fsspec
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.__main__ import main
+from store_schema import location as location_module
 from store_schema import members, retry
 from store_schema.cache import LocalCache
 from store_schema.dataset import open_dataset
-from store_schema.location import location, read_bytes, read_range
+from store_schema.location import filesystem, location, read_bytes, read_range
 from store_schema.reader import ClipReader
 from store_schema.retry import ConnectionLostError, RetryPolicy, is_transient, with_retries
 from store_schema.shards import CorruptShardError, Member
 from store_schema.verify import verify_version
-from tests.s3 import S3, s3_server
+from tests.s3 import S3, SPOILT, s3_server
 from tests.small_version import same, write_small_version
 
 SLOW_DOWN = ("503 Slow Down", "SlowDown")
 DENIED = ("403 Forbidden", "AccessDenied")
-CUT_SHORT = ("", "")
+CUT, SHORTENED, FLIPPED = (("", how) for how in SPOILT)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +125,17 @@ def test_a_damaged_cache_file_is_downloaded_again(s3: S3, local: Path, tmp_path:
     assert dataset.cache.counts.damaged == 1
 
 
+def test_a_forged_cache_file_is_downloaded_again(s3: S3, local: Path, tmp_path: Path) -> None:
+    """Its own hash is right, its content is not what the member hashes to."""
+    cache = LocalCache(tmp_path, 100_000_000)
+    dataset = open_dataset(s3.url("store"), cache=cache)
+    clip_id = dataset.records[0].clip_id
+    cache.get(dataset.members[clip_id]["points.arrow"].blake3, lambda: b"of somebody else")
+    right = open_dataset(local.parent.parent).read_member(clip_id, "points.arrow")
+    assert dataset.read_member(clip_id, "points.arrow") == right
+    assert cache.counts.damaged == 1
+
+
 def test_damage_at_the_source_never_enters_the_cache(s3: S3, local: Path, tmp_path: Path) -> None:
     folder = location(s3.url("store")) / "versions" / local.name
     dataset = open_dataset(s3.url("store"), cache=LocalCache(tmp_path, 100_000_000))
@@ -153,11 +174,11 @@ def test_neighbours_come_by_one_request_and_distant_ones_do_not(
     clip_id = dataset.records[0].clip_id
     names = list(dataset.members[clip_id])
     right = open_dataset(local.parent.parent).read_members(clip_id, names)
-    for gap, requests in ((members.JOIN_GAP, 1), (0, len(names))):
+    for gap, count in ((members.JOIN_GAP, 1), (0, len(names))):
         monkeypatch.setattr(members, "JOIN_GAP", gap)
         s3.requests.clear()
         assert dataset.read_members(clip_id, names) == right
-        assert len(s3.gets(".tar")) == requests
+        assert len(s3.gets(".tar")) == count
 
 
 @given(st.lists(st.tuples(st.integers(0, 700_000), st.integers(0, 300_000)), min_size=1, max_size=20))
@@ -187,7 +208,7 @@ def test_cameras_that_are_not_asked_for_do_not_travel(s3: S3, local: Path) -> No
 # --- a connection that fails ---
 
 
-@pytest.mark.parametrize("fault", [SLOW_DOWN, ("500 Internal Server Error", "InternalError"), CUT_SHORT])
+@pytest.mark.parametrize("fault", [SLOW_DOWN, ("500 Internal Server Error", "InternalError"), CUT, SHORTENED])
 def test_a_read_goes_on_when_the_server_recovers(
     s3: S3, local: Path, caplog: pytest.LogCaptureFixture, fault: tuple[str, str]
 ) -> None:
@@ -220,6 +241,95 @@ def test_a_read_gives_up_after_its_attempts(s3: S3, tmp_path: Path) -> None:
     with pytest.raises(ConnectionLostError):
         ClipReader(dataset, on_corrupt="skip").read(member.clip_id)
     assert dataset.read_member(member.clip_id, "clip.json")
+
+
+def test_a_member_that_came_damaged_is_read_once_more(s3: S3, local: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = open_dataset(s3.url("store"))
+    clip_id = dataset.records[0].clip_id
+    right = open_dataset(local.parent.parent).read_members(clip_id, ["clip.json", "points.arrow"])
+    s3.requests.clear()
+    s3.faults.append(FLIPPED)
+    assert dataset.read_members(clip_id, ["clip.json", "points.arrow"]) == right
+    assert len(s3.gets(".tar")) == 2
+    assert f"clip {clip_id}" in caplog.text
+    s3.faults += [FLIPPED] * 2
+    with pytest.raises(CorruptShardError, match=r"clip\.json: the content's hash"):
+        dataset.read_member(clip_id, "clip.json")
+    assert len(s3.gets(".tar")) == 4
+
+
+def test_the_verbs_that_read_have_one_rule_of_attempts(s3: S3, capsys: pytest.CaptureFixture[str]) -> None:
+    """S3's client would have tried 25 times within each of ours, and hidden these faults."""
+    for verb in ("ls", "verify"):
+        s3.requests.clear()
+        s3.faults += [SLOW_DOWN] * 5
+        assert main([verb, s3.url("store")]) == 1
+        assert len(s3.requests) == 5
+        assert "5 attempts failed" in " ".join(capsys.readouterr().err.split())
+        assert main([verb, s3.url("store")]) == 0
+
+
+def test_options_of_the_users_own_stay(s3: S3, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"max_pool_connections": 3, "retries": {"mode": "standard", "max_attempts": 9}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": own, "requester_pays": True})
+    path = location(s3.url("store/LATEST"))
+    s3.faults += [SLOW_DOWN] * 4
+    assert read_range(path, 60, 10) == local.name[60:].encode()
+    assert len(s3.gets("LATEST")) == 5
+    used = location_module._single_attempts(filesystem(path))
+    assert used.requester_pays
+    config = used.s3.meta.config
+    assert (config.max_pool_connections, config.retries) == (3, {"mode": "standard", "total_max_attempts": 1})
+    assert own == {"max_pool_connections": 3, "retries": {"mode": "standard", "max_attempts": 9}}
+    assert filesystem(path).retries > 1
+
+
+# --- plain web servers ---
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """Python's own server of files, which knows no ranges."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Ranges(_Files):
+    def do_GET(self) -> None:
+        content = Path(self.translate_path(self.path)).read_bytes()
+        start, end = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        part = content[start : end + 1]
+        self.send_response(206 if part else 416)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+
+@contextmanager
+def web(folder: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 4), (3, 4), (3, 7), (3, 100), (20, 4)])
+def test_a_server_without_ranges_is_told_from_damage(tmp_path: Path, offset: int, size: int) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with web(tmp_path, _Files) as url, pytest.raises(ValueError, match=f"{url}/file.*does not serve parts of files"):
+        read_range(location(f"{url}/file"), offset, size)
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 4), (3, 4), (3, 7), (3, 100), (20, 4), (10, 1)])
+def test_a_server_with_ranges_gives_what_a_disk_gives(tmp_path: Path, offset: int, size: int) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with web(tmp_path, _Ranges) as url:
+        assert read_range(location(f"{url}/file"), offset, size) == b"0123456789"[offset : offset + size]
 
 
 class _RestartAtWarning(logging.Handler):
@@ -327,6 +437,12 @@ def test_a_missing_shard_names_clip_and_member(s3: S3, local: Path) -> None:
 # --- what is tried again ---
 
 
+def requests_error(status: int) -> Exception:
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError("m", response=response)
+
+
 def answered(status: int, code: str) -> OSError:
     """As s3fs raises it: an OSError with botocore's error as its cause."""
     response = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
@@ -348,6 +464,12 @@ def http_error(status: int) -> Exception:
         OSError("no errno"),
         OSError(errno.EBUSY, "slow down"),
         OSError(errno.ENETUNREACH, "no route"),
+        socket.gaierror(socket.EAI_AGAIN, "name service"),
+        requests.ConnectionError("gone"),
+        requests.ConnectTimeout("slow"),
+        requests.exceptions.ChunkedEncodingError("cut"),
+        requests_error(503),
+        requests_error(429),
         answered(500, "InternalError"),
         answered(503, "SlowDown"),
         answered(429, "TooManyRequests"),
@@ -373,6 +495,14 @@ def test_what_a_lost_connection_raises_is_tried_again(error: Exception) -> None:
         PermissionError(),
         IsADirectoryError(),
         OSError(errno.EINVAL, "bad request"),
+        OSError(errno.ENOSPC, "disk full"),
+        OSError(errno.EMFILE, "too many open files"),
+        OSError(),
+        requests_error(403),
+        requests_error(404),
+        requests.exceptions.InvalidURL("no host"),
+        requests.TooManyRedirects("30"),
+        ssl.SSLCertVerificationError("expired"),
         answered(400, "InvalidRequest"),
         answered(404, "NoSuchKey"),
         http_error(403),
@@ -413,6 +543,45 @@ def test_the_default_pauses_are_about_fifteen_seconds() -> None:
     totals = [sum(RetryPolicy().delays()) for _ in range(200)]
     assert 7.5 <= min(totals) < max(totals) <= 22.5
     assert abs(sum(totals) / 200 - 15) < 1.5
+
+
+@given(st.floats(0, 1000))
+def test_a_policy_lasts_about_as_long_as_asked(seconds: float) -> None:
+    policy = RetryPolicy.lasting(seconds)
+    with mock.patch.object(retry.random, "uniform", return_value=1.0):
+        pauses = list(policy.delays())
+    total = sum(pauses)
+    assert abs(total - seconds) <= 4
+    assert max(pauses, default=0.0) <= 8
+    assert seconds / 2 <= total <= 2 * seconds
+    if seconds <= 1:
+        assert total == seconds
+
+
+def test_lasting_zero_is_one_attempt_and_fifteen_the_default() -> None:
+    assert RetryPolicy.lasting(0).attempts == 1
+    assert RetryPolicy.lasting(15) == RetryPolicy()
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="0 s or more"):
+            RetryPolicy.lasting(wrong)
+
+
+def test_pauses_of_a_day_of_attempts_are_numbers() -> None:
+    assert sum(1 for _ in RetryPolicy.lasting(86_400).delays()) == 10_802
+
+
+def test_the_policy_in_use_is_that_of_all_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.DEFAULT_POLICY)
+    calls: list[int] = []
+
+    def read() -> None:
+        calls.append(1)
+        raise ConnectionResetError("gone")
+
+    retry.use(RetryPolicy(attempts=3, first_delay=0.0))
+    with pytest.raises(ConnectionLostError, match="3 attempts"):
+        with_retries(read, "place")
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first_delay": -1.0}, {"max_delay": -1.0}])
