@@ -19,6 +19,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 46, 32
 _MAX_BINS = 280
 _OUTLIERS = 0.004
 """At most this share of the values, those farthest out, may lie beyond the axis."""
+_LARGEST, _SMALLEST = 1e100, 1e-100
+"""What is beyond is drawn as that: it can be neither summed nor scaled."""
+_MOST_DECADES = 12
 Array = NDArray[np.float64]
 
 
@@ -118,6 +121,7 @@ class _Axes:
             return [(t, f"{t:,.6g}") for t in _ticks(self.low, self.high) if self.low <= t <= self.high]
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
         digits = (1,) if self.high - self.low > 2.5 else (1, 2, 5)
+        decades = decades[:: -(-len(decades) // _MOST_DECADES)]
         marks = [digit * 10.0**decade for decade in decades for digit in digits]
         return [(math.log10(m), f"{m:g}") for m in marks if self.low <= math.log10(m) <= self.high]
 
@@ -126,7 +130,10 @@ def _drawable(curve: Curve, log: bool) -> tuple[Array, Array]:
     """Steps and values (their logarithms) that have a place on the axis."""
     steps, values = np.array(curve.steps, float), np.array(curve.values, float)
     keep = np.isfinite(values) & (values > 0 if log else True)
-    return steps[keep], np.log10(values[keep]) if log else values[keep]
+    steps, values = steps[keep], values[keep]
+    if log:
+        return steps, np.log10(values.clip(_SMALLEST, _LARGEST))
+    return steps, np.where(abs(values) < _SMALLEST, 0.0, values.clip(-_LARGEST, _LARGEST))
 
 
 def _span(values: Array) -> tuple[float, float]:
@@ -150,7 +157,8 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10(span / count))
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if span / (m * magnitude) <= count)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(step * k, 12) for k in range(first, last + 1)]
+    digits = 2 - math.floor(math.log10(step))
+    return [round(step * k, digits) for k in range(first, last + 1)]
 
 
 def _legend(lines: Sequence[Line]) -> list[str]:

@@ -10,15 +10,17 @@ from typing import Protocol
 import torch
 
 from evaluation.camera_model import IDEAL, CameraModel
+from evaluation.clip_notes import clip_notes, progress_line
 from evaluation.flow_prediction import accumulate_flow, predicted_flow
 from evaluation.image_metrics import score_view
 from evaluation.lpips import NOT_LOADED, Lpips, Unavailable, fitting
-from evaluation.noise_floor import MeasuredFloor, clip_floor
+from evaluation.noise_floor import clip_floor
 from evaluation.point_set import P0, FlowTruth, PointSet, flow_truth
 from evaluation.pool import ClipScores, MethodScores, pool, refuse_other_sizes, refuse_second
 from evaluation.protocol import protocol_in_words, seen_in_training
 from evaluation.results import ClipRow, Evaluation, FrameRow, MethodInfo, summarise_images
 from evaluation.truth import Truth, truth_of
+from flux4d.clip_errors import naming_clip
 from flux4d.exposure import Exposure
 from flux4d.exposure_fit import compare_inputs, fit_exposure
 from flux4d.gaussians import Gaussians
@@ -133,7 +135,8 @@ def score_clips(
     Raises:
         ValueError: there is no method, two methods share a name, a clip comes twice or has no view to render, the
             views of the clips differ in size, a store lacks the truth that `points` asks for, or a clip has too few
-            views for the camera model: a shutter needs two of a camera, an exposure an input view.
+            views for the camera model: a shutter needs two of a camera, an exposure an input view; or a scene cannot be
+            made or rendered. What is wrong with a clip names it.
     """
     names = [method.name for method in methods]
     if not names or len(set(names)) < len(names):
@@ -142,46 +145,59 @@ def score_clips(
     for clip in clips:
         clip_id = clip.record.clip_id
         refuse_second(clip_id, done)
-        views = clip.views_of("interpolation", "future")
-        if not views:
-            raise ValueError(f"clip {clip_id} has no interpolation or future view to score")
-        truths = _truths(clip, views, width, camera_model)
-        sizes = {(truth.camera.width, truth.camera.height) for truth in truths}
-        refuse_other_sizes(clip_id, sizes | {(scores.width, scores.height) for scores in done.values()})
-        size = sizes.pop()
-        fitted = fitting(lpips, *size)
-        network = None if isinstance(fitted, Unavailable) else fitted
-        true_flow = flow_truth(clip, points)
-        seen = seen_in_training(clip.record, seen_clips)
-        floor = clip_floor(clip.record, seen, true_flow)
-        results = []
-        for method in methods:
-            result = _score_clip(clip, method, truths, views, network, true_flow, backend, camera_model, seen, observer)
-            results.append(result)
-            if progress is not None:
-                progress(_progress_line(result.row))
-        done[clip_id] = ClipScores(
-            clip_id=clip_id,
-            protocol=protocol_in_words(clip.record, points, camera_model),
-            width=size[0],
-            height=size[1],
-            methods=tuple(results),
-            floor=floor,
-            lpips="" if isinstance(fitted, Unavailable) else fitted.description,
-            notes=((fitted.reason,) if isinstance(fitted, Unavailable) else ()) + _notes(clip, floor),
-        )
+        sizes = {(scores.width, scores.height) for scores in done.values()}
+        with naming_clip(clip_id):
+            done[clip_id] = _score_methods(
+                clip, methods, sizes, width, lpips, points, backend, camera_model, seen_clips, progress, observer
+            )
     return list(done.values())
 
 
-def _truths(clip: Clip, views: Sequence[View], width: int | None, camera_model: CameraModel) -> list[Truth]:
-    try:
-        return [truth_of(view, width, path=clip.views, shutter=camera_model.shutter) for view in views]
-    except ValueError as error:
-        raise ValueError(f"clip {clip.record.clip_id}: {error}") from error
+def _score_methods(
+    clip: Clip,
+    methods: Sequence[Method],
+    sizes: set[tuple[int, int]],
+    width: int | None,
+    lpips: Lpips | Unavailable,
+    points: PointSet,
+    backend: Backend,
+    camera_model: CameraModel,
+    seen_clips: Collection[str],
+    progress: Callable[[str], None] | None,
+    observer: Observer | None,
+) -> ClipScores:
+    views = clip.views_of("interpolation", "future")
+    if not views:
+        raise ValueError("no interpolation or future view to score")
+    truths = [truth_of(view, width, path=clip.views, shutter=camera_model.shutter) for view in views]
+    own = {(truth.camera.width, truth.camera.height) for truth in truths}
+    refuse_other_sizes(clip.record.clip_id, own | sizes)
+    size = own.pop()
+    fitted = fitting(lpips, *size)
+    network = None if isinstance(fitted, Unavailable) else fitted
+    true_flow = flow_truth(clip, points)
+    seen = seen_in_training(clip.record, seen_clips)
+    floor = clip_floor(clip.record, seen, true_flow)
+    results = []
+    for method in methods:
+        result = _score_method(clip, method, truths, views, network, true_flow, backend, camera_model, seen, observer)
+        results.append(result)
+        if progress is not None:
+            progress(progress_line(result.row))
+    return ClipScores(
+        clip_id=clip.record.clip_id,
+        protocol=protocol_in_words(clip.record, points, camera_model),
+        width=size[0],
+        height=size[1],
+        methods=tuple(results),
+        floor=floor,
+        lpips="" if isinstance(fitted, Unavailable) else fitted.description,
+        notes=((fitted.reason,) if isinstance(fitted, Unavailable) else ()) + clip_notes(clip, floor),
+    )
 
 
 @torch.no_grad()
-def _score_clip(
+def _score_method(
     clip: Clip,
     method: Method,
     truths: Sequence[Truth],
@@ -238,37 +254,7 @@ def _fitted_exposure(
     """Fitted to input views alone: `compare_inputs` opens no other."""
     if camera_model.exposure is None:
         return None
-    try:
-        seen = compare_inputs(gaussians, clip, width, backend, camera_model.shutter)
-        return fit_exposure(seen, camera_model.exposure)
-    except ValueError as error:
-        raise ValueError(f"clip {clip.record.clip_id}: {error}") from error
-
-
-def _notes(clip: Clip, floor: MeasuredFloor) -> tuple[str, ...]:
-    notes = []
-    if clip.boxes is None:
-        notes.append(
-            f"Log {clip.record.log_id} has no cuboids: moving regions and scene flow are n/a there and it does not "
-            "enter their averages."
-        )
-    if not clip.record.future_frames:
-        notes.append(f"Clips of setting {clip.record.setting} have no future frames: future metrics are n/a there.")
-    if floor.flow is None:
-        notes.append(
-            f"Log {clip.record.log_id} has no motion along smoothed tracks (a store of an older schema): "
-            "the annotation noise floor is n/a."
-        )
-    return tuple(notes)
-
-
-def _progress_line(row: ClipRow) -> str:
-    psnr = row.interpolation.full.psnr
-    shown = "n/a" if psnr is None else f"{psnr:.2f} dB"
-    return (
-        f"{row.clip_id} {row.method}: interpolation {shown}, {row.gaussians} Gaussians, "
-        f"reconstructed in {row.reconstruct_seconds:.2f} s, {row.render_seconds:.2f} s a view"
-    )
+    return fit_exposure(compare_inputs(gaussians, clip, width, backend, camera_model.shutter), camera_model.exposure)
 
 
 def _now() -> float:

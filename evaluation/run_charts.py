@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from evaluation.charts import Line, chart
 from evaluation.run_info import Curve, curve_of
-from evaluation.run_log import Row, number_of
+from evaluation.run_log import Row, usable_number
+from evaluation.run_words import percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def early_charts(evaluations: Sequence[Row]) -> Iterator[str]:
 
 def share_of_waiting(rows: Sequence[Row]) -> float | None:
     """Share of the steps' time spent waiting for samples; None where it was not recorded."""
-    pairs = [(number_of(row, "data_seconds"), number_of(row, "seconds")) for row in rows]
+    pairs = [(usable_number(row, "data_seconds"), usable_number(row, "seconds")) for row in rows]
     known = [(waited, total) for waited, total in pairs if waited is not None and total is not None]
     total = sum(total for _, total in known)
     return sum(waited for waited, _ in known) / total if total > 0 else None
@@ -94,7 +95,7 @@ def _scaled(curve: Curve, scale: float) -> Curve:
 
 def _in_words(rows: Sequence[Row], name: str, label: str) -> str:
     share = share_of_waiting(rows) if name == "data_seconds" else None
-    return label if share is None else f"{label} ({share:.1%} of the time)"
+    return label if share is None else f"{label} ({percent(share)} of the time)"
 
 
 def _why(rows: Sequence[Row], name: str) -> str:

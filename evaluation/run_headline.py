@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evaluation.run_charts import share_of_waiting
-from evaluation.run_log import Row, number_of
+from evaluation.run_log import Row, number_of, usable_number
+from evaluation.run_words import hours, percent, shown
 from evaluation.training_run import TrainingRun
 from evaluation.validation import BEST_METRIC, BEST_WITHOUT_INTERPOLATION
 
@@ -59,22 +60,14 @@ def headline(run: TrainingRun) -> list[Card]:
 
 def left_out(rows: Sequence[Row]) -> str:
     """How many clips were left out as damaged, in words."""
-    counts = [(row["step"], number_of(row, "left_out")) for row in rows]
+    counts = [(row["step"], usable_number(row, "left_out")) for row in rows]
     if not any(count is not None for _, count in counts):
         return "not recorded"
-    hit = [(step, int(count)) for step, count in counts if count]
+    hit = [(step, count) for step, count in counts if count]
     if not hit:
         return "none"
     named = ", ".join(f"{step:,}" for step, _ in hit[:10]) + (", ..." if len(hit) > 10 else "")
-    return f"{sum(count for _, count in hit):,} in {len(hit):,} step{'s' if len(hit) > 1 else ''} ({named})"
-
-
-def hours(seconds: float) -> str:
-    """A duration for people."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{shown(sum(count for _, count in hit), 0)} in {len(hit):,} step{'s' if len(hit) > 1 else ''} ({named})"
 
 
 def _progress(run: TrainingRun) -> Card:
@@ -83,9 +76,9 @@ def _progress(run: TrainingRun) -> Card:
     done, wanted = run.steps[-1]["step"], (run.config or {}).get("steps")
     about = f"{hours(_total(run.steps, 'seconds'))} in steps"
     unit = ""
-    if isinstance(wanted, int):
+    if type(wanted) is int:
         unit = f"of {wanted:,}"
-        speed = [value for row in run.steps[-RECENT:] if (value := number_of(row, "seconds")) is not None]
+        speed = [value for row in run.steps[-RECENT:] if (value := usable_number(row, "seconds")) is not None]
         if done >= wanted:
             about += ", finished"
         elif speed:
@@ -94,7 +87,7 @@ def _progress(run: TrainingRun) -> Card:
 
 
 def _throughput(rows: Sequence[Row]) -> Card:
-    pairs = [(number_of(row, "samples_per_second"), number_of(row, "seconds")) for row in rows]
+    pairs = [(usable_number(row, "samples_per_second"), usable_number(row, "seconds")) for row in rows]
     known = [(rate * seconds, seconds) for rate, seconds in pairs if rate is not None and seconds is not None]
     if not known or not sum(seconds for _, seconds in known):
         return Card("Throughput", "", "", "not recorded")
@@ -110,32 +103,34 @@ def _best(run: TrainingRun) -> Card:
     if best is None:
         return Card("Best PSNR", "", "", "no early evaluation has scored a view yet")
     role = best.metric.split("/")[0]
-    return Card("Best PSNR", f"{best.value:.2f}", "dB", f"held-out {role} views, step {best.step:,}")
+    return Card("Best PSNR", shown(best.value, 2), "dB", f"held-out {role} views, step {best.step:,}")
 
 
 def _waiting(rows: Sequence[Row]) -> Card:
     share, recent = share_of_waiting(rows), share_of_waiting(rows[-RECENT:])
     if share is None or recent is None:
         return Card("Waiting for data", "", "", "not recorded")
-    return Card("Waiting for data", f"{share:.1%}", "", f"of the steps' time; {recent:.1%} of the last {RECENT} steps")
+    return Card(
+        "Waiting for data", percent(share), "", f"of the steps' time; {percent(recent)} of the last {RECENT} steps"
+    )
 
 
 def _memory(rows: Sequence[Row]) -> Card:
     gpu, process = (
-        max((value for row in rows if (value := number_of(row, name)) is not None), default=None)
+        max((value for row in rows if (value := usable_number(row, name)) is not None), default=None)
         for name in ("gpu_mb", "max_rss_mb")
     )
     if gpu is None and process is None:
         return Card("Peak memory", "", "", "not recorded")
     if gpu is None:
-        return Card("Peak memory", f"{(process or 0) / 1e3:.1f}", "GB", "of the process; no GPU memory was recorded")
-    about = "" if process is None else f"; {process / 1e3:.1f} GB of the process"
-    return Card("Peak memory", f"{gpu / 1e3:.1f}", "GB", f"on the GPU{about}")
+        return Card("Peak memory", shown((process or 0) / 1e3, 1), "GB", "of the process; no GPU memory was recorded")
+    about = "" if process is None else f"; {shown(process / 1e3, 1)} GB of the process"
+    return Card("Peak memory", shown(gpu / 1e3, 1), "GB", f"on the GPU{about}")
 
 
 def _total(rows: Sequence[Row], name: str) -> float:
-    return sum(value for row in rows if (value := number_of(row, name)) is not None)
+    return sum(value for row in rows if (value := usable_number(row, name)) is not None)
 
 
 def _short(value: float) -> str:
-    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+    return shown(value, 2) if value < 100 else shown(value, 0)

@@ -17,6 +17,7 @@ from evaluation.run_headline import best_evaluation, headline, left_out
 from evaluation.run_info import flat_record
 from evaluation.run_tables import evaluation_table, everything_table
 from evaluation.training_run import CONFIG, EVALUATIONS, METRICS, RECORD, TrainingRun, picture_name, read_training_run
+from store_schema.atomic import write_atomic
 
 RUN_REPORT = "report.html"
 MOST_PICTURES = 24
@@ -41,14 +42,15 @@ def write_run_report(folder: Path) -> Path:
         _config(run),
     ]
     path = folder / RUN_REPORT
-    path.write_text(
+    text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Flux4D training run {escape(folder.resolve().name)}</title><style>{STYLE}</style></head><body><main>\n"
         + "\n".join(part for part in parts if part)
-        + "\n</main></body></html>\n",
-        encoding="utf-8",
+        + "\n</main></body></html>\n"
     )
+    # JSON can hold halves of characters, which UTF-8 cannot: they are shown as they were written.
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
     return path
 
 
@@ -129,7 +131,7 @@ def _pictures(run: TrainingRun) -> str:
     figures = "".join(
         f'<figure class="sheet"><figcaption>{escape(picture_name(path))}</figcaption>'
         f'<div class="thirds"><span>image</span><span>rendering</span><span>absolute error</span></div>'
-        f"{_img(path.read_bytes(), 'jpeg', picture_name(path))}</figure>"
+        f"{_sheet(path)}</figure>"
         for path in shown
     )
     bar = io.BytesIO()
@@ -139,6 +141,16 @@ def _pictures(run: TrainingRun) -> str:
         f'<section><h2>Pictures of step {run.pictures_step:,}</h2><p class="soft">Held-out views{count}.</p>'
         f'<div class="legend">{legend}</div>{figures}</section>'
     )
+
+
+def _sheet(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            image.load()  # to the end: it may be cut off
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return _none(f"cannot be read: {path.name}")
+    return _img(data, "jpeg", picture_name(path))
 
 
 def _charts(run: TrainingRun, title: str, plots: tuple[Plot, ...]) -> str:

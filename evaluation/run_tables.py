@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from evaluation.run_headline import Best
 from evaluation.run_log import Row, number_of
+from evaluation.run_words import shown
 
 _HIGHER = ("psnr", "ssim", "acc")
 
@@ -105,13 +105,13 @@ def _top(evaluations: Sequence[Row], column: _Column) -> float | None:
 
 def _cell(row: Row, column: _Column, top: float | None, first: bool) -> str:
     value = _value(row, column.name)
-    names = " ".join(name for name, on in (("first", first), ("na", value is None)) if on)
-    text = "n/a" if value is None else f"{value:.{column.digits}f}"
+    text = "n/a" if value is None else shown(value, column.digits)
+    names = " ".join(name for name, on in (("first", first), ("na", text == "n/a")) if on)
     return f'<td class="{names}">{f"<b>{text}</b>" if value is not None and value == top else text}</td>'
 
 
 def _plain(row: Row, kind: str, name: str) -> str:
     value = _value(row, name, kind)
-    if value is None:
+    if value is None or value != value:
         return '<td class="na">n/a</td>'
-    return f"<td>{f'{int(value):,}' if kind == 'counts' and math.isfinite(value) else f'{value:.6g}'}</td>"
+    return f"<td>{shown(value, 0) if kind == 'counts' else f'{value:.6g}'}</td>"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.run_log import Row, read_rows
+from evaluation.run_log import Row, number_of, parse_json, read_rows
+from store_schema.atomic import TEMPORARY_PREFIX
 
 METRICS, EVALUATIONS, RECORD, CONFIG = "metrics.jsonl", "evaluations.jsonl", "run.json", "config.json"
 _PICTURE = re.compile(r"step-(?P<step>\d+)_(?P<name>.+)\.jpg")
@@ -29,7 +29,7 @@ class TrainingRun:
     config: dict[str, Any] | None
     """``config.json``: the resolved configuration."""
     pictures: tuple[Path, ...]
-    """Of the newest early evaluation that drew any, by name."""
+    """Of the newest early evaluation up to the last step that drew any, by name."""
     pictures_step: int | None
     dumps: tuple[Path, ...]
     """Folders that reproduce a loss that was not finite."""
@@ -48,10 +48,12 @@ def read_training_run(folder: Path) -> TrainingRun:
     Raises:
         ValueError: a file of it is damaged; names the file and, in a log, the line.
     """
-    step, pictures = _newest_pictures(folder / "pictures")
+    steps = tuple(_with_throughput(row) for row in read_rows(folder / METRICS))
+    # A run that was continued from an earlier step may have left pictures of steps that it is yet to do again.
+    step, pictures = _newest_pictures(folder / "pictures", steps[-1]["step"] if steps else 0)
     return TrainingRun(
         folder=folder,
-        steps=tuple(_with_throughput(row) for row in read_rows(folder / METRICS)),
+        steps=steps,
         evaluations=tuple(_checked(folder / EVALUATIONS, row) for row in read_rows(folder / EVALUATIONS)),
         record=_json_object(folder / RECORD),
         config=_json_object(folder / CONFIG),
@@ -72,8 +74,8 @@ def picture_name(path: Path) -> str:
 
 def _with_throughput(row: Row) -> Row:
     """Trainers that recorded one `clip` a step did not record clips a second."""
-    if "samples_per_second" not in row and "clip" in row and row.get("seconds"):
-        return {**row, "samples_per_second": 1.0 / row["seconds"]}
+    if "samples_per_second" not in row and "clip" in row and (seconds := number_of(row, "seconds")):
+        return {**row, "samples_per_second": 1.0 / seconds}
     return row
 
 
@@ -88,7 +90,7 @@ def _json_object(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
     if not isinstance(value, dict):
@@ -96,14 +98,17 @@ def _json_object(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def _newest_pictures(folder: Path) -> tuple[int | None, tuple[Path, ...]]:
+def _newest_pictures(folder: Path, last: int) -> tuple[int | None, tuple[Path, ...]]:
     by_step: dict[int, list[Path]] = {}
     for path in _listed(folder):
-        if match := _PICTURE.fullmatch(path.name):
+        if (match := _PICTURE.fullmatch(path.name)) and int(match["step"]) <= last:
             by_step.setdefault(int(match["step"]), []).append(path)
     newest = max(by_step, default=None)
     return newest, () if newest is None else tuple(by_step[newest])
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    """What is in a folder, without what is still being written."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX))

@@ -87,9 +87,10 @@ def validate(
 ) -> Validation:
     """Score a network by the paper's protocol, without LPIPS.
 
-    Every rank calls this with its own share of the clips, perhaps none, and gets the same result: the same bits
-    however the clips were shared out. Mode and gradients of the network are left as they were, and so are torch's
-    random numbers.
+    Every rank calls this with its own share of the clips, perhaps none, and gets the same result to the bit. Pooling
+    gives the same bits however the clips were shared out; a clip's own scores do on a CPU, but on CUDA the order of the
+    network's sums is left to the device, and last digits may differ from one call to the next. Mode and gradients of
+    the network are left as they were, and so are torch's random numbers.
 
     Args:
         clips: The rank's clips (`validation_share`); read one at a time.
@@ -103,7 +104,8 @@ def validate(
         observer: Is shown the renderings of this rank's clips.
 
     Raises:
-        ValueError: no rank has a clip, a clip came twice, or what `evaluation.evaluate.score_clips` refuses.
+        ValueError: no rank has a clip, a clip came twice, or what `evaluation.evaluate.score_clips` refuses; names the
+            clip.
         CorruptShardError: from `clips`, when the stored bytes of one are damaged.
     """
     camera_model = CameraModel(shutter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from evaluation.pictures import FULL_ERROR
 from evaluation.truth import Truth
 from flux4d.gaussians import Gaussians
 from flux4d.render import Rendering
+from store_schema.atomic import write_atomic
 from store_schema.clip import Clip, View
 
 _GAP = 4  # white pixels between two panels
@@ -59,10 +61,10 @@ class ViewSheets:
         name = f"{view.camera}-{view.frame:03d}"
         self.images[f"{clip_id}/{name}"] = np.asarray(_narrowed(_side_by_side(panels), self.max_width))
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
             sheet = _side_by_side([np.asarray(_narrowed(panel, self.max_width)) for panel in panels])
-            path = self.folder / f"{self.prefix}_{clip_id}_{name}.jpg"
-            Image.fromarray(sheet).save(path, quality=88, subsampling=0)
+            data = io.BytesIO()
+            Image.fromarray(sheet).save(data, "JPEG", quality=88, subsampling=0)
+            write_atomic(self.folder / f"{self.prefix}_{clip_id}_{name}.jpg", data.getvalue())
 
 
 def _side_by_side(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -1,8 +1,10 @@
 """The nearest point of a cloud, exactly, for a cloud that is asked too rarely to pay for a k-d tree.
 
 The cloud is sorted along a Morton curve; runs of `_FAN` points are leaves, runs of `_FAN` leaves nodes and so on, each
-with its bounding box: no pointers, and a sort is most of the build. Boxes are compared with distances in the arithmetic
-of the distances themselves, and rounding is monotonic, so what is passed over holds nothing nearer.
+with its bounding box: no pointers, and a sort is most of the build. Points that crowd one cell of the curve, for
+instance because a single far point stretches it, are sorted along a curve of their own. Boxes are compared with
+distances in the arithmetic of the distances themselves, and rounding is monotonic, so what is passed over holds nothing
+nearer.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ Array: TypeAlias = np.ndarray[Any, Any]
 _FAN = 8
 _ROW_BITS = 24
 _AXIS_BITS = 13
+_CROWD = 256
+"""More points than this in one cell of the curve are sorted again: unsorted, each of their leaves spans the cell."""
 
 
 def nearest(
     asked: NDArray[np.float32],  # [M, 3]
     cloud: NDArray[np.float32],  # [N, 3]
 ) -> NDArray[np.int64]:
-    """Row in the cloud of the point nearest to each asked one, the first of several at one distance. [M]
+    """Row in the cloud of the point nearest to each asked one. [M]
+
+    Of several at exactly the same distance it is the one of the lowest row, so the answer is the same whatever the
+    search does; distances are compared as squares in float64.
 
     Args:
         asked: Finite positions.
@@ -49,8 +56,14 @@ def nearest(
 
 def _along_curve(points: NDArray[np.float32]) -> NDArray[np.int64]:
     """Rows in the order of the Morton curve, equal places by row. [N]"""
-    rows: NDArray[np.int64] = np.sort(_morton(points))
-    rows &= (1 << _ROW_BITS) - 1
+    keys = np.sort(_morton(points))
+    rows: NDArray[np.int64] = keys & ((1 << _ROW_BITS) - 1)
+    edges = np.r_[np.flatnonzero(np.diff(keys >> _ROW_BITS, prepend=-1)), len(keys)]
+    for cell in np.flatnonzero(np.diff(edges) > _CROWD):
+        crowd = rows[edges[cell] : edges[cell + 1]]
+        inside = points[crowd]
+        if (inside != inside[0]).any():  # else all in one place
+            crowd[:] = crowd[_along_curve(inside)]
     return rows
 
 

@@ -1,20 +1,15 @@
 """A lifted scene as it is kept and sent: integers on grids, in one buffer that is read, pinned and uploaded whole.
 
 What all Gaussians have in common (opacity, no rotation, no velocity) is a number here and becomes a column where the
-scene is used. The bytes: `_MAGIC`, length of the header (4 bytes), the header (JSON), then the columns, little-endian,
-each from a multiple of 64 bytes on.
+scene is used. The bytes are those of `flux4d.packed_header`.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,16 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flux4d.gaussians import Gaussians
+from flux4d.packed_header import COLUMNS, COUNTS, FULL_COLOUR, SceneHeader, column_of, read_header, write_header
 from store_schema.hashing import hash_bytes, hash_json
 from store_schema.units import POSITION, TIME, Grid
 
 LIFT_SOURCES = (
     "camera_gains.py",
+    "clip_errors.py",
     "gaussians.py",
     "nearest.py",
     "packed.py",
+    "packed_header.py",
     "posed.py",
     "scene.py",
+    "scene_colours.py",
     "scene_points.py",
     "seen.py",
     "sky.py",
@@ -39,86 +38,20 @@ LIFT_SOURCES = (
 )
 """The files of this package that decide what a lifted scene is, and the depth of a target."""
 
-FULL_COLOUR = 65535
-"""The integer of colour 1; an 8-bit colour v is 257 v."""
 
-_FORMAT = 1
-_MAGIC = b"flux4d-scene"
-_ALIGN = 64
-_COUNTS = ("lidar", "sky", "sourced", "eight_bit")
-"""What of the header the columns tell themselves."""
-_COLUMNS: Mapping[str, tuple[str, str, int]] = MappingProxyType(
-    {
-        "positions": ("lidar", "<i4", 3),
-        "spreads": ("lidar", "<f4", 1),
-        "rgb": ("lidar", "<u2", 3),  # or <u1
-        "times": ("lidar", "<i4", 1),
-        "source": ("sourced", "<i4", 1),
-        "sky_means": ("sky", "<f4", 3),
-        "sky_rgb": ("sky", "<u2", 3),
-    }
-)
-"""Whose rows, type and width of each column, in the order of the bytes."""
-
-
-@lru_cache(maxsize=1)
-def lift_code_hash() -> str:
-    """Hash of `LIFT_SOURCES`: scenes that other code has kept may not be what this code makes."""
-    folder = Path(__file__).parent
+def _hash_of_sources(folder: Path) -> str:
     return hash_json({name: hash_bytes((folder / name).read_bytes()) for name in LIFT_SOURCES})
 
 
-class _Place(NamedTuple):
-    offset: int  # bytes from the start of the columns
-    dtype: np.dtype
-    shape: tuple[int, ...]
+_LIFT_CODE_HASH = _hash_of_sources(Path(__file__).parent)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneHeader:
-    """A packed scene without its columns."""
+def lift_code_hash() -> str:
+    """Hash of `LIFT_SOURCES`: scenes that other code has kept may not be what this code makes.
 
-    lidar: int  # number of LiDAR Gaussians, K
-    sky: int  # number of background Gaussians, S
-    sourced: int  # LiDAR Gaussians whose point is known: all or none
-    eight_bit: int  # 1: colours of LiDAR Gaussians are 8-bit, 0: 16-bit
-    opacity: float
-    sky_opacity: float
-    sky_scale: float  # m, standard deviation of the background
-    motion_order: int
-    duration: float  # s, length of the clip: what `Flux4D.forward` scales time with
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, kind = getattr(self, field.name), int if field.type == "int" else float
-            if type(value) is not kind or not (math.isfinite(value) and value >= 0):
-                raise ValueError(
-                    f"packed scene: {field.name}={value!r}: expected {kind.__name__}, not negative, finite"
-                )
-        if self.sourced not in (0, self.lidar) or self.eight_bit not in (0, 1):
-            raise ValueError(
-                f"packed scene: sourced={self.sourced} of {self.lidar}, eight_bit={self.eight_bit}: expected 0 or all, "
-                "and 0 or 1"
-            )
-
-    def places(self) -> dict[str, _Place]:
-        """Where each column is."""
-        places, at = {}, 0
-        for name, (rows, kind, width) in _COLUMNS.items():
-            kind = "<u1" if name == "rgb" and self.eight_bit else kind
-            shape = (getattr(self, rows), width) if width > 1 else (getattr(self, rows),)
-            places[name] = _Place(at, np.dtype(kind), shape)
-            at += _aligned(math.prod(shape) * np.dtype(kind).itemsize)
-        return places
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all columns, each with what is left to the next multiple of 64."""
-        return sum(_aligned(math.prod(place.shape) * place.dtype.itemsize) for place in self.places().values())
-
-
-def _aligned(size: int) -> int:
-    return size + -size % _ALIGN
+    Drawn when the code is loaded: what is edited later is not what runs.
+    """
+    return _LIFT_CODE_HASH
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -155,7 +88,7 @@ class PackedScene:
         """All but the columns."""
         rows = {"lidar": len(self.positions), "sky": len(self.sky_means)}
         rows |= {"sourced": len(self.source), "eight_bit": int(self.rgb.dtype == np.uint8)}
-        return SceneHeader(**rows, **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in _COLUMNS})
+        return SceneHeader(**rows, **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in COLUMNS})
 
     @property
     def nbytes(self) -> int:
@@ -169,15 +102,13 @@ class PackedScene:
     def write_columns(self, buffer: NDArray[np.uint8]) -> None:
         """Copy the columns to where they belong in a buffer of `nbytes`."""
         for name, place in self.header.places().items():
-            _column(buffer, place)[...] = getattr(self, name)
+            column_of(buffer, place)[...] = getattr(self, name)
 
     def to_bytes(self) -> bytes:
         """The scene as bytes, the same for equal scenes."""
-        text = json.dumps({"format": _FORMAT, **asdict(self.header)}, sort_keys=True).encode()
-        start = _MAGIC + len(text).to_bytes(4, "little") + text
         columns = np.zeros(self.nbytes, np.uint8)
         self.write_columns(columns)
-        return b"".join([start, bytes(-len(start) % _ALIGN), columns.data])
+        return b"".join([write_header(self.header), columns.data])
 
     @classmethod
     def from_bytes(cls, data: bytes | memoryview) -> PackedScene:
@@ -186,33 +117,10 @@ class PackedScene:
         Raises:
             ValueError: not a packed scene, one of another format, or damaged.
         """
-        header, start = _read_header(data)
-        if len(data) != start + header.nbytes:
-            raise ValueError(f"packed scene: {len(data)} bytes, expected {start + header.nbytes}: lift the clip again")
+        header, start = read_header(data)
         body = np.frombuffer(data, np.uint8, offset=start)
-        columns: dict[str, Any] = {name: _column(body, place) for name, place in header.places().items()}
-        return cls(**columns, **{name: value for name, value in asdict(header).items() if name not in _COUNTS})
-
-
-def _column(buffer: NDArray[np.uint8], place: _Place) -> NDArray[Any]:
-    size = math.prod(place.shape) * place.dtype.itemsize
-    return buffer[place.offset : place.offset + size].view(place.dtype).reshape(place.shape)
-
-
-def _read_header(data: bytes | memoryview) -> tuple[SceneHeader, int]:
-    """Header, and the byte that the columns start at."""
-    start = len(_MAGIC) + 4
-    if bytes(data[: len(_MAGIC)]) != _MAGIC:
-        raise ValueError("packed scene: the bytes do not start as one: lift the clip again")
-    stop = start + int.from_bytes(data[len(_MAGIC) : start], "little")
-    try:
-        values = json.loads(bytes(data[start:stop]))
-        found = values.pop("format")
-        if found != _FORMAT:
-            raise ValueError(f"format {found}, this code reads {_FORMAT}")
-        return SceneHeader(**values), _aligned(stop)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"packed scene: cannot read the header ({error}): lift the clip again") from error
+        columns: dict[str, Any] = {name: column_of(body, place) for name, place in header.places().items()}
+        return cls(**columns, **{name: value for name, value in asdict(header).items() if name not in COUNTS})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,9 +137,7 @@ class PackedTensors:
         Raises:
             ValueError: as `PackedScene.from_bytes`.
         """
-        header, start = _read_header(data)
-        if len(data) != start + header.nbytes:
-            raise ValueError(f"packed scene: {len(data)} bytes, expected {start + header.nbytes}: lift the clip again")
+        header, start = read_header(data)
         # torch has no tensors that cannot be written to.
         writable = data if isinstance(data, memoryview) and not data.readonly else bytearray(data)
         return cls(header, torch.frombuffer(writable, dtype=torch.uint8)[start:])

@@ -41,6 +41,16 @@ class Posed(Protocol):
 
 
 def rendered_size(view: Posed, width: int | None) -> tuple[int, int]:
-    """Width and height of a view rendered `width` pixels wide (height keeps the aspect); None keeps its own size."""
+    """Width and height of a view rendered `width` pixels wide (height keeps the aspect); None keeps its own size.
+
+    Raises:
+        ValueError: nothing would be left of the image.
+    """
     width = view.width if width is None else width
-    return width, round(view.height * width / view.width)
+    height = round(view.height * width / view.width)
+    if width < 1 or height < 1:
+        raise ValueError(
+            f"frame {view.frame}, {view.camera}: a {view.width}x{view.height} image would be {width}x{height} pixels: "
+            "use a larger width"
+        )
+    return width, height

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flux4d.camera_gains import relative_gains
+from flux4d.clip_errors import naming_clip
 from flux4d.gaussians import Gaussians
-from flux4d.nearest import nearest
-from flux4d.packed import FULL_COLOUR, PackedScene, unpack
+from flux4d.packed import PackedScene, unpack
+from flux4d.packed_header import MAX_MOTION_ORDER
+from flux4d.scene_colours import colours
 from flux4d.scene_points import clear_of_cameras, seen_by_views, spacing
 from flux4d.sky import SkyConfig, background
 from store_schema.clip import Clip
@@ -95,7 +96,7 @@ class SceneConfig:
                 f"scales: 0 < min_scale < max_scale and scale_factor > 0 needed, got {self.min_scale}, "
                 f"{self.max_scale} and {self.scale_factor}: use 0.001, 1.0 and 1.0"
             )
-        if self.motion_order < 0:
+        if not 0 <= self.motion_order <= MAX_MOTION_ORDER:
             raise ValueError(f"motion_order={self.motion_order}: use 0 (constant velocity), 1 or 2")
 
 
@@ -135,42 +136,14 @@ def _subset(rows: NDArray[np.int64], clip_id: str, config: SceneConfig) -> NDArr
     return np.sort(generator.permutation(rows)[: config.max_gaussians])
 
 
-def _colours(clip: Clip, rows: NDArray[np.int64], config: SceneConfig) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Colours of the rows; 255 is 1, of levelled cameras 65535. [K, 3]"""
-    points = clip.points
-    source = rows.copy()  # the point whose colour each row takes
-    blank = points.camera[rows] < 0
-    if config.uncoloured == "nearest" and blank.any():
-        coloured = np.flatnonzero(points.camera >= 0)
-        if not len(coloured):
-            raise ValueError(f"clip {clip.record.clip_id}: no LiDAR point has a colour, use uncoloured='grey'")
-        source[blank] = coloured[nearest(points.means[rows[blank]], points.means[coloured])]
-    if config.level_cameras:
-        return _levelled(clip, points.rgb[source], points.camera[source])
-    return points.rgb[source]
-
-
-def _levelled(clip: Clip, rgb: NDArray[np.uint8], camera: NDArray[np.int8]) -> NDArray[np.uint16]:
-    """Colours [K, 3] given by cameras [K] as the clip's own camera would have recorded them; those of none stay."""
-    if len(clip.view_cameras) != 1:
-        raise ValueError(
-            f"clip {clip.record.clip_id} has views of {len(clip.view_cameras)} cameras: level_cameras brings colours "
-            "to the exposure of one, leave it off"
-        )
-    own = clip.rig_cameras.index(clip.view_cameras[0])
-    factors = np.ones((len(clip.rig_cameras) + 1, 3))  # camera -1 is the last row
-    factors[:-1] = relative_gains(clip.points, len(clip.rig_cameras), own)
-    levelled = np.clip(rgb / 255.0 * factors[camera], 0.0, 1.0)
-    return np.rint(levelled * FULL_COLOUR).astype(np.uint16)
-
-
 def clip_duration(clip: Clip) -> float:
     """Length of a clip, s: first to last LiDAR stamp. What `Flux4D.forward` scales time with."""
     return float(clip.sweep_times[-1] - clip.sweep_times[0])
 
 
 def _pack(clip: Clip, rows: NDArray[np.int64], growth: float, config: SceneConfig) -> PackedScene:
-    points, rgb = clip.points, _colours(clip, rows, config)
+    points = clip.points
+    rgb = colours(clip, rows, from_nearest=config.uncoloured == "nearest", level_cameras=config.level_cameras)
     spreads = spacing(clip, config.max_spread, rows) * np.float32(config.scale_factor * growth)
     sky = background(clip, config.sky)
     return PackedScene(
@@ -195,6 +168,11 @@ def pack_clip_with_counts(clip: Clip, config: SceneConfig) -> tuple[PackedScene,
     Raises:
         ValueError: as `pack_clip`.
     """
+    with naming_clip(clip.record.clip_id):
+        return _pack_with_counts(clip, config)
+
+
+def _pack_with_counts(clip: Clip, config: SceneConfig) -> tuple[PackedScene, LiftCounts]:
     points, clip_id = clip.points, clip.record.clip_id
     keep = seen_by_views(clip, config.crop_margin) if config.crop_to_views else np.ones(len(points), bool)
     cropped = len(points) - int(keep.sum())
@@ -209,8 +187,8 @@ def pack_clip_with_counts(clip: Clip, config: SceneConfig) -> tuple[PackedScene,
     packed = _pack(clip, rows, growth, config)
     if len(packed) == 0:
         raise ValueError(
-            f"clip {clip_id}: none of {len(points)} LiDAR points is left and the sky is off: "
-            "check the clip's views, or use crop_to_views=False"
+            f"none of {len(points)} LiDAR points is left and the sky is off: check the clip's views, or use "
+            "crop_to_views=False"
         )
     counts = LiftCounts(
         points=len(points),
@@ -239,7 +217,8 @@ def pack_clip(clip: Clip, config: SceneConfig) -> PackedScene:
         What `flux4d.packed.unpack` makes Gaussians of; `source` is the row in `clip.points`.
 
     Raises:
-        ValueError: nothing is left to render, nothing gives colours, or positions or times that no grid holds.
+        ValueError: nothing is left to render, nothing gives colours, an input image is broken, or positions or times
+            that no grid holds; names the clip.
     """
     return pack_clip_with_counts(clip, config)[0]
 

@@ -18,7 +18,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from flux4d.nearest import nearest
-from flux4d.packed import FULL_COLOUR
+from flux4d.packed_header import FULL_COLOUR
 from flux4d.seen import inside, mark_seen, project
 from store_schema.clip import Clip, View
 
@@ -90,9 +90,11 @@ def _before_any_camera(directions: Array, views: Sequence[View]) -> NDArray[np.b
 
 def _sample(view: View, pixels: Array) -> NDArray[np.uint8]:
     """Colours of an image, shrunk to average out pixels, at full-size positions. [N, 2] -> [N, 3]"""
-    image = simplejpeg.decode_jpeg(
-        view.jpeg, min_width=view.width // _DECODE_SHRINK, min_height=view.height // _DECODE_SHRINK, min_factor=1
-    )
+    least = {"min_width": view.width // _DECODE_SHRINK, "min_height": view.height // _DECODE_SHRINK}
+    try:
+        image = simplejpeg.decode_jpeg(view.jpeg, **least, min_factor=1)
+    except ValueError as error:
+        raise ValueError(f"frame {view.frame}, {view.camera}: cannot decode the view ({error})") from error
     height, width = image.shape[:2]
     column = np.clip((pixels[:, 0] * (width / view.width)).astype(np.int64), 0, width - 1)
     row = np.clip((pixels[:, 1] * (height / view.height)).astype(np.int64), 0, height - 1)
@@ -141,13 +143,13 @@ def background(clip: Clip, config: SkyConfig) -> Background | None:
         Where they are, or None if switched off.
 
     Raises:
-        ValueError: the clip has no input view to take colours from.
+        ValueError: the clip has no input view to take colours from, or one is broken.
     """
     if not config.enabled:
         return None
     inputs = clip.views_of("input")
     if not inputs:
-        raise ValueError(f"clip {clip.record.clip_id} has no input view: no colour for the sky, use sky.enabled=False")
+        raise ValueError("no input view: no colour for the sky, use sky.enabled=False")
     radius = sky_radius(clip, config)
     centre = np.mean([view.cam2ego0[:3, 3] for view in clip.views], axis=0).astype(np.float32)
     # A hexagonal lattice of this spacing has one point per sqrt(3)/2 spacing^2.
@@ -159,8 +161,7 @@ def background(clip: Clip, config: SkyConfig) -> Background | None:
     colour, known = _colour(points, inputs)
     if len(points) and not known.any():
         raise ValueError(
-            f"clip {clip.record.clip_id}: no input view sees any of {len(points)} sky directions: "
-            "use a smaller sky.spacing, or sky.enabled=False"
+            f"no input view sees any of {len(points)} sky directions: use a smaller sky.spacing, or sky.enabled=False"
         )
     if not known.all():
         colour[~known] = colour[known][nearest(points[~known], points[known])]

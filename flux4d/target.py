@@ -115,16 +115,7 @@ def pack_target(
     if shutter is None or shutter.instant:
         path = None
     cameras = Cameras.from_views([view], width, path=path, shutter=shutter)
-    try:
-        high, wide = simplejpeg.decode_jpeg_header(jpeg)[:2]
-        pixels = decode_view(jpeg, cameras.width, cameras.height, scaled)
-    except ValueError as error:
-        raise ValueError(f"frame {view.frame}, {view.camera}: cannot decode the view ({error})") from error
-    if (wide, high) != (view.width, view.height):
-        raise ValueError(
-            f"frame {view.frame}, {view.camera}: the image is {wide}x{high}, the clip says {view.width}x{view.height}:"
-            " build the dataset version again"
-        )
+    pixels = decode_view(view, jpeg, cameras.width, cameras.height, scaled)
     pixel, metres = depth
     return PackedTarget(
         view=view,
@@ -172,10 +163,11 @@ def make_target(
     return unpack_target(packed.to(device))
 
 
-def decode_view(jpeg: bytes, width: int, height: int, scaled: bool) -> NDArray[np.uint8]:
-    """Pixels of a JPEG. [h, w, 3]
+def decode_view(view: Posed, jpeg: bytes, width: int, height: int, scaled: bool) -> NDArray[np.uint8]:
+    """Pixels of a view's image. [h, w, 3]
 
     Args:
+        view: Says how large the image is.
         jpeg: The image.
         width: Pixels wanted.
         height: Pixels wanted.
@@ -184,16 +176,24 @@ def decode_view(jpeg: bytes, width: int, height: int, scaled: bool) -> NDArray[n
             in between are of no use: their pixels would be mixed a second time.
 
     Raises:
-        ValueError: the JPEG is broken.
+        ValueError: the JPEG is broken or of another size than the view.
     """
-    high, wide = simplejpeg.decode_jpeg_header(jpeg)[:2]
     least = {}
     if scaled:
-        sizes = [(-(-high * n // 8), -(-wide * n // 8)) for n in range(1, 8)]
+        sizes = [(-(-view.height * n // 8), -(-view.width * n // 8)) for n in range(1, 8)]
         fitting = [size for size in sizes if size == (size[0] // height * height, size[0] // height * width)]
         least = dict(zip(("min_height", "min_width"), fitting[0], strict=True)) if fitting else {}
-    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", min_factor=1, **least)
-    return pixels
+    try:
+        high, wide = simplejpeg.decode_jpeg_header(jpeg)[:2]
+        if (wide, high) == (view.width, view.height):
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", min_factor=1, **least)
+            return pixels
+    except ValueError as error:
+        raise ValueError(f"frame {view.frame}, {view.camera}: cannot decode the view ({error})") from error
+    raise ValueError(
+        f"frame {view.frame}, {view.camera}: the image is {wide}x{high}, the clip says {view.width}x{view.height}: "
+        "build the dataset version again"
+    )
 
 
 def scale_depth(view: View, width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

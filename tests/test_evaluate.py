@@ -44,6 +44,30 @@ def named(clip, log, **changes):
     return replace(clip, record=record, **changes)
 
 
+def broken_scene(clip):
+    gaussians = lift_clip(clip, SCENE)
+    return replace(gaussians, means=torch.full_like(gaussians.means, float("nan")))
+
+
+def test_what_goes_wrong_while_scoring_names_the_clip_once(two_clips):
+    def far(clip):
+        means = clip.points.means.copy()
+        means[0, 0] = 1e7
+        return lift_clip(replace(clip, points=replace(clip.points, means=means)), SceneConfig(crop_to_views=False))
+
+    clip = two_clips[0]
+    torn = tuple(replace(view, jpeg=b"torn") for view in clip.views)
+    for clips, method, message in (
+        ([clip], Method("nan", "", broken_scene), "means of .* not finite"),
+        ([clip], Method("far", "", far), "position: values span"),
+        ([replace(clip, views=clip.views_of("input"))], STILL, "no interpolation or future view"),
+        ([replace(clip, views=torn)], STILL, "frame 1, front_camera: cannot decode"),
+    ):
+        with pytest.raises(ValueError, match=f"^clip open-evaluation-s000: {message}") as caught:
+            evaluate(clips, [method], width=32, backend="cpu")
+        assert str(caught.value).count("open-evaluation-s000") == 1
+
+
 @pytest.fixture(scope="module")
 def two_clips():
     blind = named(make_clip(per_frame=150, seed=1), "blind", boxes=None)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from flux4d.nearest import nearest
+from flux4d.nearest import _along_curve, _build, nearest
 from flux4d.scene_points import clear_of_cameras, seen_by_views, spacing
 from flux4d.seen import inside, mark_seen, project
 from flux4d.sky import SkyConfig, background, sky_radius
@@ -49,6 +49,53 @@ def test_nearest_is_that_of_all_pairs(count: int, asked: int, seed: int, shape: 
     cloud, far = points[:count], points[count:]
     np.testing.assert_array_equal(nearest(far, cloud), brute_force(far, cloud))
     np.testing.assert_array_equal(nearest(far + np.float32(3000), cloud), brute_force(far + np.float32(3000), cloud))
+
+
+def test_of_several_at_one_distance_the_lowest_row_is_taken() -> None:
+    """Corners and faces of cubes, each place many times over, in any order."""
+    rng = np.random.default_rng(4)
+    places = np.stack(np.meshgrid(*[np.arange(7.0)] * 3), axis=-1).reshape(-1, 3)
+    cloud = rng.permutation(np.repeat(places, 5, axis=0)).astype(np.float32)
+    asked = rng.permutation(np.concatenate([places, places + 0.5, places + np.array([0.5, 0, 0])])).astype(np.float32)
+    away = np.square(asked[:, None].astype(float) - cloud[None]).sum(axis=2)
+    tied = away == away.min(axis=1, keepdims=True)
+    assert tied.sum(axis=1).min() >= 5
+    assert tied.sum(axis=1).max() >= 40
+    np.testing.assert_array_equal(nearest(asked, cloud), [np.flatnonzero(row)[0] for row in tied])
+
+
+def leaves_to_open(asked: np.ndarray, cloud: np.ndarray) -> float:
+    """Leaves that no search can pass over: their box is no farther than the nearest point. Mean over what is asked."""
+    points, boxes, starts = _build(cloud, _along_curve(cloud))
+    low, high = boxes[: starts[1], :3].astype(float), boxes[: starts[1], 3:].astype(float)
+    away = np.square(asked - cloud[nearest(asked, cloud)].astype(float)).sum(axis=1)
+    gaps = (np.square(np.maximum(np.maximum(low - p, p - high), 0.0)).sum(axis=1) for p in asked.astype(float))
+    assert len(points) == len(cloud)
+    return float(np.mean([np.sum(gap <= least) for gap, least in zip(gaps, away, strict=True)]))
+
+
+@pytest.mark.parametrize("far", [[[2.1e6, 0, 0]], [[-2.1e6, 2.1e6, 5], [1e4, 0, 0]], [[3e38, 0, -3e38]], "a tenth"])
+def test_far_points_do_not_make_the_search_one_of_all_pairs(far: Any) -> None:
+    rng = np.random.default_rng(3)
+    cloud = (rng.normal(size=(20_000, 3)) * [40, 40, 2]).astype(np.float32)
+    asked = (rng.normal(size=(100, 3)) * [40, 40, 2]).astype(np.float32)
+    usual = leaves_to_open(asked, cloud)
+    far = rng.normal(size=(2000, 3)) * 10 + 2e6 if far == "a tenth" else np.array(far)
+    stretched = rng.permutation(np.concatenate([cloud, far.astype(np.float32)]))
+    assert usual < 20
+    assert leaves_to_open(asked, stretched) < 1.5 * usual
+    np.testing.assert_array_equal(nearest(asked, stretched), brute_force(asked, stretched))
+
+
+def test_points_at_every_scale_are_searched_too() -> None:
+    rng = np.random.default_rng(5)
+    normal = rng.normal(size=(3000, 3))
+    cloud = (normal / np.linalg.norm(normal, axis=1, keepdims=True) * 2.0 ** rng.uniform(-60, 60, (3000, 1))).astype(
+        np.float32
+    )
+    asked = cloud[::7] * np.float32(1.1)
+    np.testing.assert_array_equal(nearest(asked, cloud), brute_force(asked, cloud))
+    assert leaves_to_open(asked[:100], cloud) < 80  # of 375
 
 
 def test_nearest_needs_points_that_are_somewhere() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.run_log import read_rows
 from training.metrics_log import JsonLines, truncate_after
 
 
@@ -59,6 +61,37 @@ def test_cut_anywhere_a_run_continues_as_if_it_had_not_stopped(
     assert steps_of(path) == list(range(1, 1 + max(0, min(rows, step))))
     write(path, list(range(len(steps_of(path)) + 1, 9)))
     assert path.read_bytes() == whole
+
+
+@given(
+    lines=st.lists(
+        st.one_of(
+            st.integers(0, 9).map(lambda step: b'{"step": %d, "a": "x"}' % step),
+            st.sampled_from(
+                [b"", b"[1]", b'{"loss": 1}', b'{"step": 1', b"\xff", b'{"step": %d}' % 10**400, b"[" * 9000]
+            ),
+        ),
+        max_size=5,
+    ),
+    ended=st.booleans(),
+    step=st.integers(0, 9),
+)
+def test_what_is_kept_is_what_a_report_would_read(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ended: bool, step: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "metrics.jsonl"
+    path.write_bytes(b"\n".join(lines) + (b"\n" if ended and lines else b""))
+    before = path.read_bytes()
+    try:
+        rows = read_rows(path)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            truncate_after(path, step)
+        assert path.read_bytes() == before
+        return
+    truncate_after(path, step)
+    assert [json.loads(line) for line in path.read_bytes().splitlines()] == [row for row in rows if row["step"] <= step]
+    assert path.read_bytes()[-1:] in (b"", b"\n")
 
 
 @pytest.mark.parametrize(

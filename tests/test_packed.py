@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import json
 import shutil
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -101,12 +103,64 @@ def test_what_does_not_fit_is_refused() -> None:
         ({"sky_rgb": np.zeros((2, 4), np.uint16)}, r"sky_rgb is uint16 \[2, 4\]"),
         ({"duration": float("nan")}, "duration=nan"),
         ({"sky_scale": -1.0}, "sky_scale=-1.0"),
+        ({"sky_scale": 1e39}, "sky_scale=1e.39: expected float"),
         ({"motion_order": 0.5}, "motion_order=0.5: expected int"),
+        ({"motion_order": 9}, "motion_order=9: expected 0 to 8"),
+        ({"motion_order": 10**400}, "motion_order=10.*0: expected int"),
+        ({"duration": 0.0}, "duration=0.0 s: a clip must last"),
     ],
 )
 def test_columns_and_numbers_must_fit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scene_of(5, 2, **change)
+
+
+def with_header(text: bytes) -> bytes:
+    start = b"flux4d-scene" + len(text).to_bytes(4, "little") + text
+    return start + bytes(-len(start) % 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"[" * 4000, "cannot read the header"),
+        (b"[" * 1_000_000, "1000000 bytes, at most 4096"),
+        (b'{"format": 1, "lidar": ' + b"9" * 400 + b"}", "cannot read the header"),
+        (b'{"format": ' + b"9" * 4080 + b"}", "format 99.*, this code reads 1"),
+        (b"[]", "cannot read the header"),
+        (b"\xff", "cannot read the header"),
+        (b"", "cannot read the header"),
+    ],
+)
+def test_a_header_of_another_kind_is_refused(text: bytes, message: str) -> None:
+    for read in (PackedScene.from_bytes, PackedTensors.from_bytes):
+        with pytest.raises(ValueError, match=rf"packed scene: .*{message}.*lift the clip again") as caught:
+            read(with_header(text))
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("motion_order", "1000000000000"),
+        ("motion_order", "-1"),
+        ("lidar", "1" + "0" * 400),
+        ("sky", "2147483648"),
+        ("duration", "0.0"),
+        ("duration", "1e999"),
+        ("opacity", "1e300"),
+        ("opacity", "true"),
+        ("eight_bit", "null"),
+    ],
+)
+def test_a_number_of_a_header_that_cannot_be_is_refused(name: str, value: str) -> None:
+    data = scene_of(3, 2).to_bytes()
+    header = json.loads(data[16 : 16 + int.from_bytes(data[12:16], "little")])
+    text = ", ".join(f'"{key}": {value if key == name else json.dumps(old)}' for key, old in header.items())
+    for read in (PackedScene.from_bytes, PackedTensors.from_bytes):
+        with pytest.raises(ValueError, match=f"cannot read the header .*{name}=") as caught:
+            read(with_header(f"{{{text}}}".encode()))
+        assert len(str(caught.value)) < 400
 
 
 @given(lidar=st.integers(0, 200), sky=st.integers(0, 20), seed=st.integers(0, 1000))
@@ -170,6 +224,22 @@ def test_a_cuda_device_makes_the_same_bits() -> None:
         assert all(torch.equal(getattr(found, f.name).cpu(), getattr(expected, f.name)) for f in fields(Gaussians))
 
 
+def modules_of(text: str) -> set[str]:
+    """Modules of flux4d that a file imports, in whatever form."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inside = node.level == 1  # of this very package
+            module = ".".join(part for part in ("flux4d" if inside else "", node.module or "") if part)
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("flux4d.")}
+    return found
+
+
 def imported(path: Path) -> set[str]:
     """Files of flux4d that one of them imports, itself among them."""
     found: set[str] = set()
@@ -178,24 +248,52 @@ def imported(path: Path) -> set[str]:
         file = waiting.pop()
         if file.name not in found:
             found.add(file.name)
-            names = [n.module for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom)]
-            waiting += [path.parent / f"{n.split('.')[1]}.py" for n in names if n is not None and n[:7] == "flux4d."]
+            waiting += [path.parent / f"{module}.py" for module in modules_of(file.read_text())]
     return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from flux4d.sky import background",
+        "from flux4d import sky",
+        "from flux4d import sky as s",
+        "import flux4d.sky",
+        "import numpy, flux4d.sky as s",
+        "from . import sky",
+        "from .sky import background",
+        "def late():\n    from flux4d import sky",
+    ],
+)
+def test_every_form_of_an_import_is_seen(text: str, tmp_path: Path) -> None:
+    (tmp_path / "scene.py").write_text(text)
+    (tmp_path / "sky.py").write_text("import flux4d.seen\nfrom store_schema import clip\n")
+    (tmp_path / "seen.py").write_text("from flux4d import seen\n")
+    assert imported(tmp_path / "scene.py") == {"scene.py", "sky.py", "seen.py"}
 
 
 def test_no_file_that_lifting_uses_is_left_out_of_its_hash() -> None:
     assert imported(Path(packed_module.__file__).parent / "scene.py") | {"target.py"} == set(LIFT_SOURCES)
 
 
-def test_other_code_has_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_is_that_of_the_code_that_was_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(packed_module.__file__).parent
     for name in LIFT_SOURCES:
         shutil.copy(folder / name, tmp_path / name)
-    monkeypatch.setattr(packed_module, "__file__", str(tmp_path / "packed.py"))
-    assert lift_code_hash.__wrapped__() == lift_code_hash()
-    with (tmp_path / "sky.py").open("a") as file:
-        file.write("\n")
-    assert lift_code_hash.__wrapped__() != lift_code_hash()
+
+    def loaded_hash_of(edit: str) -> str:
+        spec = importlib.util.spec_from_file_location("packed_copy", tmp_path / "packed.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "packed_copy", module)
+        spec.loader.exec_module(module)
+        with (tmp_path / "sky.py").open("a") as file:
+            file.write(edit)
+        return str(module.lift_code_hash())
+
+    assert loaded_hash_of("edited = True\n") == lift_code_hash()
+    assert loaded_hash_of("") != lift_code_hash()
 
 
 def test_the_header_is_readable() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -182,7 +182,127 @@ def test_newest_pictures_and_provenance_are_inside(run: Path) -> None:
     assert "Losses that were not finite" not in shown
 
 
+def test_a_picture_that_is_torn_is_named_and_the_others_are_shown(run: Path) -> None:
+    good = "step-00000012_001-evaluation-s000_front_camera-003.jpg"
+    data = (run / "pictures" / good).read_bytes()
+    huge = data[: data.index(b"\xff\xc0") + 5] + b"\xff\xff\xff\xff" + data[data.index(b"\xff\xc0") + 9 :]
+    torn = {"000": b"", "001": data[:-40], "002": b"no picture", "003": data[:20], "004": huge}
+    for number, part in torn.items():
+        (run / "pictures" / f"step-00000012_zz-evaluation-s000_front_camera-{number}.jpg").write_bytes(part)
+    (run / "pictures" / "step-00000012_zz-evaluation-s000_front_camera-005.jpg").mkdir()
+    (run / "pictures" / ".tmp-0-step-00000012_zz-evaluation-s000_front_camera-006.jpg").write_bytes(data[:9])
+    text = page(run)
+    for number in (*torn, "005"):
+        assert f"cannot be read: step-00000012_zz-evaluation-s000_front_camera-{number}.jpg" in text
+    assert text.count("cannot be read") == 6
+    assert base64.b64encode(data).decode() in (run / "report.html").read_text()
+
+
+def test_pictures_of_steps_that_are_yet_to_be_done_again_are_not_shown(run: Path) -> None:
+    """A run of 12 steps and an evaluation at 12 was continued from step 8."""
+    (run / "metrics.jsonl").write_text(jsonl([step_row(step) for step in range(1, 9)]))
+    assert "Pictures of step 4" in page(run)
+    (run / "metrics.jsonl").write_text("")
+    assert "No early evaluation has drawn pictures." in page(run)
+
+
+def test_what_is_still_being_written_is_no_checkpoint(run: Path) -> None:
+    (run / "checkpoints" / ".tmp-0-step-00000012").mkdir()
+    assert "<dt>checkpoints</dt><dd>best</dd>" in page(run)
+
+
+def test_a_report_is_there_whole_or_as_it_was(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = write_run_report(run).read_bytes()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(step_row(13)) + "\n")
+
+    def killed(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **_: killed(path, text.encode()))
+    with pytest.raises(KeyboardInterrupt):
+        write_run_report(run)
+    assert (run / "report.html").read_bytes() == before
+    assert not list(run.glob(".tmp-*"))
+
+
+FLOATS = st.floats() | st.sampled_from([0.0, -0.0, 5e-324, 1e-320, 1e-12, 1.7e308, -1.7e308, 1e100, 1e101])
+NUMBERS = FLOATS | st.sampled_from([None, 10**400, -(10**400), 10**18, 10**17, 2**63])
+COLUMNS = sorted(set(step_row(1)) - {"step", "clips"})
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), NUMBERS), min_size=1, max_size=6), st.data())
+def test_no_number_stops_the_report(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    steps = [step_row(number + 1, **row) for number, row in enumerate(rows)]
+    (folder / "metrics.jsonl").write_text(jsonl(steps))
+    evaluated = evaluation_row(1, data.draw(NUMBERS), **{"future/psnr": data.draw(NUMBERS)})
+    evaluated["counts"] = {"interpolation/views": data.draw(NUMBERS), "flow/points": data.draw(NUMBERS)}
+    (folder / "evaluations.jsonl").write_text(jsonl([evaluated, evaluation_row(2, 20.0)]))
+    (folder / "config.json").write_text(json.dumps({"steps": data.draw(NUMBERS), "other": data.draw(NUMBERS)}))
+    (folder / "run.json").write_text(json.dumps({"world_size": data.draw(NUMBERS)}))
+    text = re.sub(r"<pre>.*?</pre>", "", page(folder), flags=re.DOTALL)
+    assert "Steps done" in text
+    for drawn in re.findall(r' points="([^"]*)"', text):
+        assert re.fullmatch(r"[-0-9., ]*", drawn), drawn
+    assert re.search(r"[\d,]{40}", re.sub(r' points="[^"]*"', "", text)) is None
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=9), st.booleans())
+def test_a_chart_of_any_numbers_stays_in_its_frame(values: list[float], log: bool) -> None:
+    svg = chart("any", [Line(Curve("any", tuple(range(len(values))), tuple(values)), style="exact")], log=log)
+    for line in re.findall(r'<polyline points="([^"]+)"', svg):
+        for x, y in (pair.split(",") for pair in line.split()):
+            assert 0 <= float(x) <= 560
+            assert 0 <= float(y) <= HEIGHT
+    assert svg.count('text-anchor="end"') < 40
+
+
+def test_steps_and_lines_that_cannot_be_are_named(run: Path) -> None:
+    for line in (b'{"step": 1' + b"0" * 400 + b"}", b'{"step": 9007199254740992}', b'{"step": -1}'):
+        (run / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + line + b"\n")
+        with pytest.raises(ValueError, match=r"metrics.jsonl, line 2: not a row of a training log"):
+            write_run_report(run)
+    for line in (b"[" * 100_000, b'{"step": 2, "a": "\xff"}', b"\0\0"):
+        (run / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + line + b"\n")
+        with pytest.raises(ValueError, match=r"metrics.jsonl, line 2: not JSON"):
+            write_run_report(run)
+    (run / "metrics.jsonl").unlink()
+    (run / "config.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(ValueError, match=r"config.json: not JSON"):
+        write_run_report(run)
+
+
+def test_halves_of_characters_are_shown_as_they_were_written(run: Path) -> None:
+    (run / "config.json").write_text('{"steps": 30, "store": "a\\ud800b"}')
+    (run / "run.json").write_text('{"dataset_version": "\\udfff", "code_commit": "\\ud83d"}')
+    with (run / "evaluations.jsonl").open("a") as file:
+        file.write(
+            '{"step": 12, "weights": "\\udc80", "metrics": {"\\udead": 1}, "counts": {}, "clips": ["\\ud8ff"]}\n'
+        )
+    text = page(run)
+    for shown in ("a\\ud800b", "\\udfff", "\\ud83d", "\\udc80", "\\udead", "\\ud8ff"):
+        assert shown in text
+
+
+def test_nan_is_not_a_number_of_a_table(run: Path) -> None:
+    rows = [evaluation_row(4, 21.25), evaluation_row(8, float("nan")), evaluation_row(12, 1e300)]
+    (run / "evaluations.jsonl").write_text(jsonl(rows))
+    text = page(run)
+    assert '<td class="first na">n/a</td>' in text
+    assert "<b>1e+300</b>" in text
+    (run / "metrics.jsonl").write_text(jsonl([step_row(1, seconds=float("nan"), left_out=float("inf"))]))
+    assert "0 s in steps" in page(run)
+
+
 def test_many_pictures_are_cut_and_counted(run: Path) -> None:
+    (run / "metrics.jsonl").write_text(jsonl([step_row(step) for step in range(1, 14)]))
     source = (run / "pictures" / "step-00000012_001-evaluation-s000_front_camera-003.jpg").read_bytes()
     for frame in range(MOST_PICTURES):
         (run / "pictures" / f"step-00000013_a-evaluation-s000_front_camera-{frame:03d}.jpg").write_bytes(source)

@@ -291,6 +291,38 @@ def test_empty_scene_is_an_error_and_sky_alone_is_not() -> None:
     assert len(scene) == counts.sky > 0
 
 
+def test_what_is_wrong_with_a_clip_names_it_once() -> None:
+    clip = make_clip()
+    clip_id = clip.record.clip_id
+    far = clip.points.means.copy()
+    far[7] = [3e6, 0, 0]
+    times = clip.points.times.copy()
+    times[7] = np.nan
+    views = tuple(replace(view, jpeg=b"torn") if view.frame == 2 else view for view in clip.views)
+    singular = tuple(replace(view, cam2ego0=np.zeros((4, 4))) for view in clip.views)
+    uncropped = SceneConfig(sky=NO_SKY, crop_to_views=False, camera_clearance=0.0)
+    for broken, config, message in (
+        (with_points(clip, means=far), uncropped, "position: values span"),
+        (with_points(clip, times=times), uncropped, "time: 1 of"),
+        (replace(clip, views=views), SceneConfig(sky=COARSE), "frame 2, front_camera: cannot decode the view"),
+        (replace(clip, views=singular), SceneConfig(sky=COARSE), "Singular matrix"),
+        (replace(clip, views=clip.views_of("future")), SceneConfig(sky=COARSE), "no input view: no colour"),
+        (
+            with_points(clip, camera=np.full(len(clip.points), -1, np.int8)),
+            SceneConfig(),
+            "no LiDAR point has a colour",
+        ),
+        (
+            replace(clip, sweep_times=np.zeros(len(clip.sweep_times))),
+            SceneConfig(sky=COARSE),
+            "packed scene: duration=0",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^clip {clip_id}: {message}") as caught:
+            lift_clip(broken, config)
+        assert str(caught.value).count(clip_id) == 1
+
+
 def test_unrefined_reconstruction_is_the_lift() -> None:
     clip = make_clip()
     config = SceneConfig(sky=COARSE)
@@ -306,6 +338,7 @@ def test_unrefined_reconstruction_is_the_lift() -> None:
         ({"initial_opacity": 1.0}, "initial_opacity=1.0: use"),
         ({"min_scale": 2.0}, "min_scale < max_scale"),
         ({"motion_order": -1}, "motion_order=-1: use 0"),
+        ({"motion_order": 9}, "motion_order=9: use 0"),
     ],
 )
 def test_bad_settings_name_a_good_one(change: dict[str, Any], message: str) -> None:

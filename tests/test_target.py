@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,7 +138,10 @@ def test_scaled_decoding_stops_at_a_multiple_of_the_wanted_size(
 def test_scaled_decoding_of_a_real_image_is_close(width: int) -> None:
     jpeg = camera("front", 1).path.read_bytes()
     size = (width, HEIGHT * width // WIDTH)
-    scaled, full = (torch.from_numpy(decode_view(jpeg, *size, choice)).float() / 255.0 for choice in (True, False))
+    shot = SimpleNamespace(frame=1, camera="front_camera", width=WIDTH, height=HEIGHT)
+    scaled, full = (
+        torch.from_numpy(decode_view(shot, jpeg, *size, choice)).float() / 255.0 for choice in (True, False)
+    )
     assert tuple(scaled.shape) == (size[1], size[0], 3)
     exact = interpolate(full.permute(2, 0, 1)[None], size=size[::-1], mode="area")[0].permute(1, 2, 0)
     error = float((scaled - exact).square().mean())
@@ -149,6 +153,34 @@ def test_broken_and_foreign_images_are_named(view: View) -> None:
         make_target(replace(view, jpeg=view.jpeg[:40]), None, CPU)
     with pytest.raises(ValueError, match="frame 3, front_camera: the image is 64x54, the clip says 96x54: build"):
         make_target(replace(view, jpeg=textured(64, 54)), None, CPU)
+
+
+def test_an_image_of_another_size_is_not_decoded_and_a_header_is_read_once(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def watch(name: str) -> None:
+        real = getattr(simplejpeg, name)
+        monkeypatch.setattr(simplejpeg, name, lambda *given, **more: (calls.append(name), real(*given, **more))[1])
+
+    watch("decode_jpeg_header")
+    watch("decode_jpeg")
+    pack_target(view, 48, role=view.role, jpeg=view.jpeg, depth=scale_depth(view, 48, 27), scaled=True)
+    assert calls == ["decode_jpeg_header", "decode_jpeg"]
+    calls.clear()
+    with pytest.raises(ValueError, match="the image is 64x54"):
+        pack_target(view, 48, role=view.role, jpeg=textured(64, 54), depth=scale_depth(view, 48, 27), scaled=True)
+    assert calls == ["decode_jpeg_header"]
+
+
+@pytest.mark.parametrize(("width", "shape"), [(20, "20x0"), (0, "0x0"), (-96, "-96x-2")])
+def test_a_size_without_pixels_is_refused(view: View, width: int, shape: str) -> None:
+    flat = replace(view, height=2)
+    message = f"frame 3, front_camera: a 96x2 image would be {shape} pixels: use a larger width"
+    with pytest.raises(ValueError, match=message):
+        rendered_size(flat, width)
+    assert rendered_size(flat, 48) == (48, 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

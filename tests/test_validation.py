@@ -1,4 +1,4 @@
-"""Early evaluation: the evaluator's numbers, the same bits however the clips are shared out."""
+"""Early evaluation: the evaluator's numbers, on a CPU the same bits however the clips are shared out."""
 
 from __future__ import annotations
 
@@ -277,6 +277,29 @@ def test_sheets_show_image_rendering_and_error_of_the_first_views(
         assert image.shape[1] == 24
     with Image.open(tmp_path / "pictures" / files[0]) as image:
         assert image.size == (3 * 24 + 8, 14)
+
+
+def test_a_sheet_is_there_whole_or_not_at_all(
+    clips: list[Clip], network: Flux4D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks when a sheet is half written, or after a kill at that moment, sees no torn one."""
+    seen = []
+
+    def half(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+            file.flush()
+            seen.append([each.name for each in path.parent.glob("step-*")])
+            return len(data[: len(data) // 2]) + file.write(data[len(data) // 2 :])
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    run(clips[:1], network, width=None, observer=ViewSheets(tmp_path, 2, prefix="step-00000001"))
+    first = "step-00000001_c-evaluation-s000_front_camera-001.jpg"
+    assert seen == [[], [first]]
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            image.load()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_sheet_is_the_truth_the_rendering_and_their_difference(clips: list[Clip], network: Flux4D) -> None:

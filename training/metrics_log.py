@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
+import os
 from pathlib import Path
 from typing import Any
 
+from evaluation.run_log import read_lines
 from store_schema.atomic import write_atomic
 
 
@@ -35,6 +36,10 @@ class JsonLines:
         self._file.write(json.dumps(_finite(row), allow_nan=False).encode() + b"\n")
         self._file.flush()
 
+    def sync(self) -> None:
+        """Bring what was appended to the disk."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -46,33 +51,11 @@ def truncate_after(path: Path, step: int) -> None:
     A last line that a kill cut off is dropped; all lines that stay keep their bytes.
 
     Raises:
-        ValueError: another line is not a JSON object with a whole number "step".
+        ValueError: as `evaluation.run_log.read_lines`.
     """
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    *lines, last = data.split(b"\n")
-    kept = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row_step = _step(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}; repair or remove the line") from error
-        if row_step <= step:
-            kept.append(line)
-    with suppress(ValueError):  # what follows the last line end is mostly nothing, or the half of a row
-        if _step(last) <= step:
-            kept.append(last)
-    if (text := b"".join(line + b"\n" for line in kept)) != data:
-        write_atomic(path, text)
-
-
-def _step(line: bytes) -> int:
-    row = json.loads(line)
-    step = row.get("step") if isinstance(row, dict) else None
-    if not isinstance(step, int) or isinstance(step, bool):
-        raise ValueError('not a JSON object with a whole number "step"')
-    return step
+    kept = b"".join(line + b"\n" for line, row in read_lines(path) if row["step"] <= step)
+    if path.exists() and path.read_bytes() != kept:
+        write_atomic(path, kept)
 
 
 def _finite(value: Any) -> Any:
