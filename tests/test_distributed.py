@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -74,6 +76,49 @@ def test_a_loss_that_is_not_finite_stops_all_processes(store: Path, tmp_path: Pa
         assert status == 1
         assert f"rank {rank}: the loss of step 2 is not finite" in errors
     assert list((run / "dumps").glob("step-*-rank*/*/sample.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "rank", "said"),
+    [
+        ("killed", 0, "error: rank 0:"),
+        ("memory", 1, "--stream.width"),
+        ("damaged", 1, "shard all.tar, clip of rank 1"),
+        ("view", 1, "a LiDAR pixel outside the image"),
+        ("evaluation", 0, "early evaluation of step 2: shard all.tar, clip of rank 1"),
+    ],
+)
+def test_no_process_hangs_when_another_fails(store: Path, tmp_path: Path, fault: str, rank: int, said: str) -> None:
+    """Rank 1 meets the fault; both end soon, and it is said by the process that can."""
+    options = ("--clips-per-step", "2", "--steps", "1000", "--checkpoint.every", "2", "--evaluation.every", "2")
+    clips = ("--evaluation.clips", "toy5-evaluation-s000", "toy0-train_future-s000", "--evaluation.pictures", "0")
+    arguments = command(store, tmp_path / "run", *options, *clips)
+    processes = start(arguments, ranks=2, module="tests.faulty_rank", extra=[fault])
+    results = finish(processes, timeout=60)
+    assert all(status != 0 for status, _, _ in results)
+    assert said in " ".join(results[rank][2].split())
+    assert not any("Traceback" in errors for _, _, errors in results)
+
+
+def test_processes_that_would_begin_from_different_states_are_refused(store: Path, tmp_path: Path) -> None:
+    """Two run folders where one is meant: only the first process finds a checkpoint."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    assert [status for status, _, _ in finish(start(command(store, mine, *MORE)))] == [0]
+    more = ("--clips-per-step", "2", "--steps", "8", "--resume")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = []
+    for rank, folder in enumerate((mine, other)):
+        place = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1"}
+        environment = {**os.environ, **place, "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        line = [sys.executable, "-m", "training", *command(store, folder, *more)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(line, env=environment, **pipes))
+    for status, _, errors in finish(processes, timeout=60):
+        assert status == 1
+        assert "do not agree on its step: {0: '5', 1: '0'} by rank" in " ".join(errors.split())
 
 
 def test_half_of_torchruns_environment_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,14 +17,17 @@ import torch
 import training.culprit
 import training.prepared
 import training.step
+from flux4d.packed import PackedScene
 from flux4d.scene import pack_clip
 from flux4d.weights import load_network
+from store_schema.cache import Content
 from tests.training_runs import command, metrics, same_weights, small, write_clips
 from training.checkpoint import checkpoint_folders
 from training.command import run
 from training.config import CheckpointConfig, TrainConfig
 from training.culprit import replay
-from training.loop import Trainer, TrainingStoppedError
+from training.errors import TrainingStoppedError
+from training.loop import Trainer
 from training.memory import OutOfMemory
 from training.report import StepReport
 from training.watcher import Silent
@@ -42,19 +45,22 @@ def test_a_loss_that_is_not_finite_stops_with_the_clip_and_a_dump(store: Path, t
     trainer = Trainer(small(store, tmp_path / "run", clips_per_step=2, checkpoint=CheckpointConfig(every=1)))
     trainer.train_step()
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-    good = trainer.stream._clips._packed_scene
+    good = trainer.stream._clips._make
     culprit = trainer.stream.order.place(3).clip_id
     trainer.stream._clips._scenes._values.clear()
+    trainer.stream._clips._made._values.clear()
 
-    def poisoned(clip_id: str) -> object:
-        scene = good(clip_id)
-        if clip_id != culprit:
-            return scene
-        spreads = scene.spreads.copy()
-        spreads[5] = np.nan
-        return replace(scene, spreads=spreads)
+    def poisoned(clip_id: str) -> dict[str, Content]:
+        made = good(clip_id)
+        if clip_id == culprit:
+            key = trainer.stream._clips._scene_key(clip_id)
+            scene = PackedScene.from_bytes(made[key])
+            spreads = scene.spreads.copy()
+            spreads[5] = np.nan
+            made[key] = replace(scene, spreads=spreads).to_bytes()
+        return made
 
-    trainer.stream._clips._packed_scene = poisoned  # type: ignore[method-assign, assignment]
+    trainer.stream._clips._make = poisoned  # type: ignore[method-assign]
     trainer.stream.load_state_dict(trainer.stream.state_dict())
     folder = tmp_path / "run" / "dumps" / "step-00000002-rank0" / culprit
     with pytest.raises(TrainingStoppedError, match=culprit) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from store_schema.dataset import open_dataset
 from tests.rolling import street
 from tests.toy import make_clip
 from tests.toy_store import write_store
-from tests.training_runs import metrics, same_weights, small, write_clips
+from tests.training_runs import metrics, numbered, same_weights, small, write_clips
+from training.checkpoint import Learner
 from training.command import parse, run
 from training.config import CheckpointConfig, EvaluationConfig, LoaderConfig, StreamConfig, TrainConfig, presets
 from training.loop import Trainer
@@ -29,6 +31,7 @@ from training.report import StepReport
 from training.sample import Sample
 from training.step import clip_losses
 from training.stream import ClipStream
+from training.update import make_learner
 from training.watcher import Silent
 
 ROLLING = Shutter(0.03, -0.012)
@@ -230,29 +233,125 @@ def test_a_damaged_clip_is_left_out_of_its_step(tmp_path: Path) -> None:
     assert [report.left_out for report in reports.steps] in ([1, 0], [0, 1])
     assert any(victim in note for note in reports.notes)
     alone = replace(base, out=tmp_path / "alone", clips_per_step=1, stream=replace(base.stream, on_corrupt="skip"))
-    with pytest.raises(RuntimeError, match="every clip is damaged"):
+    with pytest.raises(RuntimeError, match="every clip of an epoch is damaged"):
         Trainer(replace(alone, overfit=victim)).run()
+    # One clip a step: the step of the damaged one changes nothing, and the run goes on.
+    single = Reports()
+    Trainer(replace(alone, out=tmp_path / "single", steps=8), watcher=single).run()
+    assert [report.left_out for report in single.steps].count(1) == 2
+    assert [math.isnan(report.loss) for report in single.steps] == [r.left_out == 1 for r in single.steps]
+
+
+def test_a_step_with_a_clip_left_out_is_the_mean_of_the_others(tmp_path: Path) -> None:
+    """Loss and gradient are those of the clip that is left, not half of them."""
+    store = write_clips(tmp_path / "store", 2)
+    dataset = open_dataset(store)
+    member = dataset.members["toy1-train_interpolation-s000"]["points.arrow"]
+    path = dataset.folder / "shards" / member.shard
+    data = bytearray(path.read_bytes())
+    data[member.offset + 10] ^= 1
+    path.write_bytes(bytes(data))
+    base = small(store, tmp_path / "both", clips_per_step=2, steps=1)
+    both, alone = Reports(), Reports()
+    Trainer(replace(base, stream=replace(base.stream, on_corrupt="skip")), watcher=both).run()
+    Trainer(
+        replace(base, out=tmp_path / "one", clips_per_step=1, overfit="toy0-train_future-s000"), watcher=alone
+    ).run()
+    assert both.steps[0].left_out == 1
+    assert both.steps[0].loss == alone.steps[0].loss
+    assert both.steps[0].grad_norm == pytest.approx(alone.steps[0].grad_norm, rel=1e-6)
+
+
+def test_a_loss_scale_changes_nothing_in_fp32(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of fp16, with a scaler on the CPU: powers of two scale exactly, and an overflow skips its step."""
+    Trainer(small(store, tmp_path / "plain")).run()
+
+    def scaled(config: TrainConfig, device: torch.device) -> Learner:
+        learner = make_learner(config, device)
+        learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+        learner.scaler.scale(torch.zeros(()))
+        return learner
+
+    monkeypatch.setattr("training.loop.make_learner", scaled)
+    Trainer(small(store, tmp_path / "scaled")).run()
+    assert same_weights(tmp_path / "plain", tmp_path / "scaled")
+    trainer = Trainer(small(store, tmp_path / "over", steps=1))
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    assert trainer.learner.scaler is not None
+    trainer.learner.scaler.load_state_dict({**trainer.learner.scaler.state_dict(), "scale": 2.0**127 * 1.5})
+    trainer.learner.scaler.scale(torch.zeros(()))
+    report, _ = trainer.train_step()
+    assert not math.isfinite(report.grad_norm)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.network.state_dict().items())
+    assert trainer.learner.scaler.get_scale() < 2.0**127 * 1.5
+    trainer.close()
+
+
+def test_only_one_process_writes_a_run(store: Path, tmp_path: Path) -> None:
+    config = small(store, tmp_path / "run", resume=True)
+    first = Trainer(config)
+    with pytest.raises(ValueError, match="is being written by another process"):
+        Trainer(config)
+    first.close()
+    Trainer(config).run()
+
+
+def test_a_run_that_begins_anew_says_of_which_data(store: Path, tmp_path: Path) -> None:
+    """Stopped before the first checkpoint, continued on another version: the record is that of what was trained on."""
+    config = small(store, tmp_path / "run", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, watcher=_Interrupted(2)).run()
+    other = write_clips(tmp_path / "other", 3)
+    Trainer(replace(config, store=str(other))).run()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["dataset_version"] == open_dataset(other).version
+    assert len(record["clips_seen"]) == 3
+
+
+def test_a_damaged_evaluation_clip_is_found_before_the_first_step(tmp_path: Path) -> None:
+    store = write_clips(tmp_path / "store", 2)
+    dataset = open_dataset(store)
+    member = dataset.members["toy2-evaluation-s000"]["points.arrow"]
+    path = dataset.folder / "shards" / member.shard
+    data = bytearray(path.read_bytes())
+    data[member.offset + 10] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(RuntimeError, match=r"before the first early evaluation: .*clip toy2-evaluation-s000"):
+        Trainer(small(store, tmp_path / "run", evaluation=EvaluationConfig(every=2)))
 
 
 def test_what_cannot_be_trained_on_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not in dataset version"):
         Trainer(small(store, tmp_path / "a", overfit="nowhere"))
-    with pytest.raises(ValueError, match="has no clip with split test"):
-        Trainer(small(store, tmp_path / "b", stream=StreamConfig(split="test")))
+    only = write_clips(tmp_path / "store", 1)
+    with pytest.raises(ValueError, match=r"no clip with split train and settings \['train_interpolation'\]"):
+        Trainer(small(only, tmp_path / "b", stream=StreamConfig(settings=("train_interpolation",))))
     with pytest.raises(ValueError, match=r"no target frame 2, but \[1, 3"):
         Trainer(small(store, tmp_path / "c", fixed_target_frame=2))
     with pytest.raises(ValueError, match="evaluation clips"):
         Trainer(small(store, tmp_path / "d", evaluation=EvaluationConfig(every=1, clips=("nowhere",))))
-    with pytest.raises(ValueError, match="has no evaluation clip of split train"):
-        Trainer(small(store, tmp_path / "e", evaluation=EvaluationConfig(every=1, split="train")))
-    assert list(tmp_path.iterdir()) == []
+    write_store(tmp_path / "none", [numbered(0)])
+    with pytest.raises(ValueError, match="has no evaluation clip of the test split"):
+        Trainer(small(tmp_path / "none", tmp_path / "e", evaluation=EvaluationConfig(every=1)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["none", "store"]
 
 
 def test_options_that_would_do_nothing_are_errors(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fp16 needs CUDA"):
         Trainer(small(store, tmp_path / "a", precision="fp16", device="cpu"))
-    with pytest.raises(ValueError, match=r"use --precision fp32 or --network\.conv-backend torch"):
+    with pytest.raises(ValueError, match=r"fp32 or fp16, or --network\.conv-backend torch"):
         Trainer(small(store, tmp_path / "b", precision="bf16", device="cpu"))
+    with pytest.raises(ValueError, match="never reached in 6 steps"):
+        Trainer(small(store, tmp_path / "c", evaluation=EvaluationConfig(every=7)))
+    for wrong, message in (
+        ({"cache_gb": 1.0}, r"no effect without --loader\.cache"),
+        ({"workers": 3, "prefetch": 2}, "only 2 samples are made ahead"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LoaderConfig(**wrong)
+    for clips in (("a", "a"), ("a", "b", "c")):
+        with pytest.raises(ValueError, match="name each clip once"):
+            EvaluationConfig(every=1, clips=clips, max_clips=2 if len(clips) == 3 else 4)
     with pytest.raises(ValueError, match=r"no effect without --evaluation\.every"):
         EvaluationConfig(max_clips=2)
     with pytest.raises(ValueError, match="both name the clips"):

@@ -38,6 +38,11 @@ def check_end(run: Path, whole: Path) -> None:
     assert evaluations[0] == evaluations[1]
     for checkpoint in ("best", f"step-{STEPS:08d}"):
         assert same_weights(run / "checkpoints" / checkpoint, whole / "checkpoints" / checkpoint)
+    final = f"checkpoints/step-{STEPS:08d}"
+    for name in ("optimizer.safetensors", "ema.safetensors", "rng.safetensors"):
+        assert (run / final / name).read_bytes() == (whole / final / name).read_bytes()
+    pictures = [sorted(path.name for path in (folder / "pictures").iterdir()) for folder in (run, whole)]
+    assert pictures[0] == pictures[1]
     assert not list(run.rglob(".tmp-*"))
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert names == sorted(path.name for path in (whole / "checkpoints").iterdir())
@@ -51,7 +56,7 @@ def test_killed_at_any_event_it_goes_on_to_the_same_bits(store: Path, whole: Pat
         run = tmp_path / f"run{chains}"
         arguments = command(store, run, *OPTIONS, *MORE, "--resume")
         for _ in range(60):
-            point = str(rng.randint(1, 120))
+            point = str(rng.randint(1, 160))
             [(status, _, errors)] = finish(start(arguments, module="tests.killed_training", extra=[point]))
             if status == 0:
                 break

@@ -74,6 +74,8 @@ class Progress:
     dataset_version: str
     best: dict[str, Any] | None
     """``{"step": int, "metric": str, "value": float}`` of the best early evaluation so far."""
+    evaluated: int = 0
+    """Step of the last early evaluation; 0 before the first."""
 
 
 def save_checkpoint(run: Path, learner: Learner, progress: Progress, keep: int) -> Path:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 from torch import Tensor
 
 from flux4d.device import resolve_device
@@ -47,9 +50,10 @@ class Replay:
 def run(arguments: list[str] | None) -> int:
     """Do what the command line says; returns the exit status."""
     command = parse(arguments)
-    ranks = Ranks.from_environment()
     console = Console(stderr=True)
+    ranks = Ranks()
     try:
+        ranks = Ranks.from_environment()
         if isinstance(command, Compare):
             compare_runs(command.a, command.b, Console())
             return 0
@@ -58,7 +62,11 @@ def run(arguments: list[str] | None) -> int:
         train(command, ranks, console)
     except (ValueError, FileNotFoundError, RuntimeError, OSError) as error:
         who = f"rank {ranks.rank}: " if ranks.world_size > 1 else ""
-        console.print(f"[red]error:[/red] {who}{error}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("error: ", "red"), f"{who}{error}"), soft_wrap=True)
+        if ranks.world_size > 1:
+            # Nothing of what a normal end does: it may wait for processes that wait for this one.
+            sys.stderr.flush()
+            os._exit(1)
         return 1
     if ranks.is_main:
         print(command.out)
@@ -161,7 +169,7 @@ class _Screen:
 
 
 def _replay(command: Replay, console: Console) -> int:
-    found = replay(command.dump, resolve_device(command.device))
+    found = replay(command.dump, Ranks().device(resolve_device(command.device)))
     console.print(f"clip {found['clip']}, step {found['step']}", highlight=False)
     for view, losses in enumerate(found["losses"]):
         console.print(

@@ -44,15 +44,13 @@ class OptimizerConfig:
 class StreamConfig:
     """Which samples, at which size."""
 
-    settings: tuple[Literal["train_interpolation", "train_future", "evaluation"], ...] = (
+    settings: tuple[Literal["train_interpolation", "train_future"], ...] = (
         "train_interpolation",
         "train_future",
     )
     """Clip settings to train on."""
-    split: Literal["train", "test"] = "train"
-    """Split to train on; test is only for overfitting one clip on purpose."""
     clips: tuple[str, ...] | None = None
-    """Only these clips (ids); None takes all of the split and settings."""
+    """Only these clips (ids), of whatever split and setting; None takes all of the train split and the settings."""
     width: int | None = None
     """Rendered image width in pixels; None is the stored size."""
     shutter: Shutter = field(default_factory=Shutter)
@@ -85,12 +83,20 @@ class LoaderConfig:
     share it. None lifts (and downloads) every clip in every epoch again."""
     cache_gb: float = 50.0
     """Most it may hold, 10^9 bytes; what was not used for longest goes first."""
+    retry_minutes: float = 5.0
+    """How long a remote store that does not answer is waited for, at every read."""
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.prefetch < 1 or self.memory_clips < 1:
             raise ValueError("workers, prefetch and memory_clips must be at least 1")
-        if not self.cache_gb > 0:
-            raise ValueError(f"cache_gb={self.cache_gb}: use a positive number of gigabytes")
+        if self.workers > self.prefetch:
+            raise ValueError(
+                f"workers={self.workers}, but only {self.prefetch} samples are made ahead: raise --loader.prefetch"
+            )
+        if not self.cache_gb > 0 or not self.retry_minutes >= 0:
+            raise ValueError(f"cache_gb={self.cache_gb}, retry_minutes={self.retry_minutes}: use positive numbers")
+        if self.cache is None and self.cache_gb != 50.0:
+            raise ValueError("cache_gb has no effect without --loader.cache FOLDER")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +120,9 @@ class EvaluationConfig:
     every: int = 0
     """Steps between early evaluations; 0 is never."""
     clips: tuple[str, ...] | None = None
-    """Clips to score (ids); None takes the first evaluation clips of `split`."""
-    split: Literal["test", "train"] = "test"
-    """Split whose evaluation clips are scored."""
+    """Clips to score (ids); None takes the first `max_clips` evaluation clips of the test split."""
     max_clips: int = 4
-    """At most this many clips."""
+    """At most this many clips, where they are not named."""
     width: int | None = None
     """Width to score at, pixels; None is that of the training."""
     pictures: int = 2
@@ -127,6 +131,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.every < 0 or self.max_clips < 1 or self.pictures < 0:
             raise ValueError("evaluation: every and pictures must be at least 0, max_clips at least 1")
+        if self.clips is not None and (self.max_clips != 4 or len(set(self.clips)) < len(self.clips)):
+            raise ValueError("evaluation.clips: name each clip once, and leave out evaluation.max_clips")
         if self.every == 0 and replace(self, every=1) != EvaluationConfig(every=1):
             raise ValueError("evaluation options have no effect without --evaluation.every: say every how many steps")
 
@@ -150,7 +156,8 @@ class TrainConfig:
     device: str = "auto"
     """auto takes CUDA when there is one; with torchrun each process takes the card of its local rank."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the network; lifting, rendering and losses are always in fp32. fp16 scales the loss."""
+    """Of the network; lifting, rendering and losses are always in fp32. fp16 (CUDA) scales the loss; bf16 needs
+    network.conv_backend torch."""
     ema_decay: float | None = None
     """Decay a step of the running mean of the weights, which is then what is evaluated; None keeps none."""
     resume: bool = False

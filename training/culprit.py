@@ -18,40 +18,44 @@ from training.step import clip_losses
 from training.stream import ClipStream
 
 
-def is_broken(network: Flux4D, sample: Sample, config: TrainConfig) -> bool:
-    """Is the loss of a clip, or a gradient of it, not finite? Leaves gradients of the clip behind."""
+def broken_by(network: Flux4D, sample: Sample, config: TrainConfig) -> str | None:
+    """Why a clip cannot be trained on; None when it can. Leaves gradients of the clip behind."""
     network.zero_grad(set_to_none=True)
     try:
         losses, _, _ = clip_losses(network, sample, config.loss, precision=config.precision)
-    except ValueError:  # what the network made cannot be rendered
-        return True
+    except ValueError as error:  # what the network made cannot be rendered
+        return str(error)
     total = torch.stack([loss.total for loss in losses]).mean()
     if not bool(torch.isfinite(total)):
-        return True
+        return f"its loss is {float(total)}"
     total.backward()
-    return not all(bool(torch.isfinite(p.grad).all()) for p in network.parameters() if p.grad is not None)
+    finite = all(bool(torch.isfinite(p.grad).all()) for p in network.parameters() if p.grad is not None)
+    return None if finite else "its gradient is not finite"
 
 
 def dump_culprits(
     run: Path, step: int, rank: int, network: Flux4D, stream: ClipStream, numbers: Sequence[int], config: TrainConfig
-) -> list[tuple[str, Path]]:
-    """Train on a step's samples again, one by one, and dump those that break it; (clip, folder) of each."""
+) -> list[tuple[str, str, Path]]:
+    """Train on a step's samples again, one by one, and dump those that break it; (clip, reason, folder) of each."""
     found = []
     for number in numbers:
         sample = stream.reload(number)
-        if isinstance(sample, Damaged) or not is_broken(network, sample, config):
+        reason = None if isinstance(sample, Damaged) else broken_by(network, sample, config)
+        if isinstance(sample, Damaged) or reason is None:
             continue
         tensors, form = flatten(sample)
         about: dict[str, Any] = {
             "step": step,
             "number": number,
             "clip": sample.clip_id,
+            "reason": reason,
             "sample": form,
             "loss": asdict(config.loss),
             "precision": config.precision,
         }
         folder = run / "dumps" / f"step-{step:08d}-rank{rank}" / sample.clip_id
-        found.append((sample.clip_id, save_dump(folder, network=network, sample_tensors=tensors, about=about)))
+        save_dump(folder, network=network, sample_tensors=tensors, about=about)
+        found.append((sample.clip_id, reason, folder))
     return found
 
 

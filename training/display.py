@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections import deque
@@ -75,7 +76,7 @@ def means(reports: Sequence[StepReport]) -> Means:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
+    present = [value for value in values if value is not None and math.isfinite(value)]
     return sum(present) / len(present) if present else None
 
 

@@ -6,14 +6,18 @@ parameters, and so a process whose clip was left out, or that is asked to stop, 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
+
+from store_schema.hashing import hash_bytes, hash_json
 
 TIMEOUT = timedelta(minutes=30)
 """Longest that a process waits for the others: an early evaluation of full-size clips takes minutes."""
@@ -51,25 +55,37 @@ class Ranks:
         return self.rank == 0
 
     def device(self, device: torch.device) -> torch.device:
-        """The card of this process where `device` is CUDA without a number."""
-        if device.type == "cuda" and device.index is None:
-            return torch.device("cuda", self.local_rank)
-        return device
+        """The card of this process where `device` is CUDA without a number; it becomes the current one.
+
+        Raises:
+            ValueError: there is no such card, or several processes are given the same one.
+        """
+        if device.type != "cuda":
+            return device
+        if device.index is not None and self.world_size > 1:
+            raise ValueError(f"--device {device} would put {self.world_size} processes on one card: use --device cuda")
+        index = self.local_rank if device.index is None else device.index
+        if index >= torch.cuda.device_count():
+            raise ValueError(
+                f"local rank or device {index}, but this process sees {torch.cuda.device_count()} cards: start as many "
+                "processes a node as it has cards, and let each see all of them"
+            )
+        torch.cuda.set_device(index)
+        return torch.device("cuda", index)
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Joined with the other processes: NCCL between cards, gloo between CPUs."""
+        """Joined with the other processes: NCCL between cards, gloo between CPUs.
+
+        After an error the group is left as it is: to destroy it waits for the others, who wait for this process.
+        """
         if self.world_size == 1:
             yield
             return
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, rank=self.rank, world_size=self.world_size, timeout=TIMEOUT)
-        try:
-            yield
-        finally:
-            distributed.destroy_process_group()
+        yield
+        distributed.destroy_process_group()
 
     def sum_gradients(self, parameters: Sequence[Tensor], extras: Tensor) -> Tensor:
         """Sum gradients over the ranks in place, and with them the vector `extras`, which is returned summed."""
@@ -106,6 +122,30 @@ class Ranks:
         distributed.all_gather(received, padded)
         return [bytes(each[:size].cpu().numpy()) for each, size in zip(received, sizes, strict=True)]
 
+    def require_same(self, state: dict[str, Any], device: torch.device) -> None:
+        """Check that all processes are to begin from one state: JSON values, and tensors by name.
+
+        Raises:
+            ValueError: they differ; says in what.
+        """
+        if self.world_size == 1:
+            return
+        own = {name: _fingerprint(value) for name, value in state.items()}
+        all_states = [json.loads(each) for each in self.gather(json.dumps(own).encode(), device)]
+        for name in own:
+            values = [each[name] for each in all_states]
+            if len(set(values)) > 1:
+                raise ValueError(
+                    f"the processes of this run do not agree on its {name}: {dict(enumerate(values))} by rank; --out "
+                    "and --store must be the same for all, on a file system they share"
+                )
+
     def barrier(self, device: torch.device) -> None:
         """Wait until every rank is here."""
         self.gather(b"", device)
+
+
+def _fingerprint(value: Any) -> str:
+    if isinstance(value, dict) and any(isinstance(item, Tensor) for item in value.values()):
+        return hash_json({name: hash_bytes(item.cpu().numpy().tobytes()) for name, item in value.items()})
+    return json.dumps(value, sort_keys=True)

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import math
-import resource
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from flux4d.device import resolve_device
 from flux4d.network import Flux4D
+from store_schema import retry
 from store_schema.dataset import open_dataset
-from training.checkpoint import Learner, Progress, load_checkpoint, load_initial, save_best, save_checkpoint
-from training.config import StreamConfig, TrainConfig
+from training.checkpoint import Progress, load_checkpoint, load_initial, save_best, save_checkpoint
+from training.config import TrainConfig
 from training.culprit import dump_culprits
 from training.distributed import Ranks
 from training.early import EarlyEvaluation
 from training.ema import Ema
+from training.errors import TrainingStoppedError
 from training.interrupt import StopRequest
 from training.memory import explain, out_of_memory
-from training.metrics_log import JsonLines
+from training.possible import require_possible
 from training.profiling import StepProfiler
-from training.report import StepReport
-from training.run_folder import EVALUATIONS, METRICS, check_folder, write_folder
+from training.report import StepReport, reported
+from training.run_folder import RunFolder
 from training.sample import Damaged, Sample
-from training.step import Means, Sums, clip_losses, means
-from training.stream import ClipStream, local_cache
-from training.watcher import Silent, Watcher
+from training.step import Means, Sums, clip_losses
+from training.stream import ClipStream, effective_stream, local_cache
+from training.update import Updates, make_learner
+from training.watcher import OtherRank, Silent, Watcher
 
 SPEEDS_EVERY = 50
 """Steps between histograms of speed."""
-_MOST_SKIPPED = 100
-"""fp16 steps in a row whose gradients overflow, after which the loss scale is not the reason."""
-
-
-class TrainingStoppedError(RuntimeError):
-    """Training cannot go on; the message names step and clip."""
 
 
 class Trainer:
@@ -46,7 +41,7 @@ class Trainer:
     Args:
         config: The run.
         ranks: Which of its processes this is; they must have joined (`Ranks.joined`).
-        watcher: Is told how it goes.
+        watcher: Is told how it goes, on the process that writes the run folder.
 
     Raises:
         ValueError: settings, store or run folder do not allow it; says what to do.
@@ -55,35 +50,40 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, ranks: Ranks | None = None, watcher: Watcher | None = None) -> None:
         self.config, self.ranks = config, ranks or Ranks()
-        self.watcher = watcher if watcher is not None and self.ranks.is_main else Silent()
+        self.watcher = (watcher or Silent()) if self.ranks.is_main else OtherRank(self.ranks.rank)
         self.device = self.ranks.device(resolve_device(config.device))
-        _require_possible(config, self.ranks, self.device)
-        check_folder(config, self.watcher.note)
-        loader = config.loader
-        self.dataset = open_dataset(config.store, config.version, cache=local_cache(loader))
+        require_possible(config, self.ranks, self.device)
+        retry.use(retry.RetryPolicy.lasting(60.0 * config.loader.retry_minutes))
+        self.folder = RunFolder(config, self.ranks, self.watcher.note)
+        try:
+            self._open()
+            self._begin_or_resume()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        config, ranks = self.config, self.ranks
+        self.dataset = open_dataset(config.store, config.version, cache=local_cache(config.loader))
         torch.manual_seed(config.seed)
-        self.learner = _learner(config, self.device)
-        self.profiler = StepProfiler(config.out, config.profile and self.ranks.is_main, self.device)
-        self.early = EarlyEvaluation(self.dataset, config, self.ranks, self.device) if config.evaluation.every else None
+        self.learner = make_learner(config, self.device)
+        self.profiler = StepProfiler(config.out, config.profile and ranks.is_main, self.device)
+        self.updates = Updates(config, self.learner, ranks, self.profiler)
+        self.early = EarlyEvaluation(self.dataset, config, ranks, self.device) if config.evaluation.every else None
         self.stream = ClipStream(
             self.dataset,
             effective_stream(config),
-            loader,
+            config.loader,
             config.scene,
             seed=config.seed,
             device=self.device,
-            rank=self.ranks.rank,
-            world_size=self.ranks.world_size,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
             fixed_target_frame=config.fixed_target_frame,
         )
-        self.step = 0
+        self.step, self.evaluated, self.saved = 0, 0, 0
         self.best: dict[str, Any] | None = None
-        self._skipped = 0
-        try:
-            self._begin_or_resume()
-        except BaseException:
-            self.stream.close()
-            raise
+        self._without_clip = 0
 
     @property
     def network(self) -> Flux4D:
@@ -95,15 +95,20 @@ class Trainer:
         progress = load_checkpoint(config.out, self.learner, self.watcher.note) if config.resume else None
         if progress is not None:
             self.stream.load_state_dict(progress.stream)
-            self.step, self.best = progress.step, progress.best
+            self.step = self.saved = progress.step
+            self.evaluated, self.best = progress.evaluated, progress.best
         elif config.init_from is not None:
             load_initial(config.init_from, self.network)
             if self.learner.ema is not None:
                 self.learner.ema = Ema(self.network, self.learner.ema.decay)
-        self.ranks.barrier(self.device)
-        if self.ranks.is_main:
-            clips = sorted(record.clip_id for record in self.stream.records)
-            write_folder(config, self.step, self.dataset.version, clips, self.ranks, self.device)
+        state = self.stream.state_dict()
+        self.ranks.require_same(
+            {"step": self.step, "samples": state, "weights": self.network.state_dict()}, self.device
+        )
+        if self.early is not None:
+            self.early.check()
+        clips = sorted(record.clip_id for record in self.stream.records)
+        self.folder.begin(self.step, self.evaluated, self.dataset.version, clips, self.device)
         self.ranks.barrier(self.device)
 
     def run(self) -> str | None:
@@ -111,50 +116,47 @@ class Trainer:
 
         Raises:
             TrainingStoppedError: a loss or gradient is not finite; what reproduces it is in the run folder.
-            CheckpointError: a checkpoint cannot be written.
+            CheckpointError: no space left for a checkpoint or the log of steps.
             OutOfMemory: with what to lower.
         """
-        log = JsonLines(self.config.out / METRICS) if self.ranks.is_main else None
-        report: StepReport | None = None
         try:
             with StopRequest() as request:
-                while self.step < self.config.steps:
-                    report, stop = self.train_step(stop=request.asked is not None)
-                    if log is not None:
-                        log.append(asdict(report))
-                    if self.early is not None and self.step % self.config.evaluation.every == 0:
-                        self._evaluate()
-                    last = stop or self.step == self.config.steps
-                    if last or self.step % self.config.checkpoint.every == 0:
-                        self._save()
-                    if stop:
-                        return request.asked or "signal"
-            return None
-        except Exception as error:
-            if out_of_memory(error):
-                count = report.gaussians if report is not None else None
-                raise explain(
-                    error, config=self.config, gaussians=count, device=self.device, step=self.step + 1
-                ) from error
-            raise
+                stop = False
+                while True:
+                    stopping = stop and self.step < self.config.steps
+                    if not stopping:
+                        self._evaluate_if_due()
+                    self._save_if_due(stopping)
+                    if self.step >= self.config.steps:
+                        return None
+                    if stopping:
+                        return request.asked or "a signal to another process"
+                    stop = self._guarded_step(request)
         finally:
-            self.profiler.close()
-            self.stream.close()
-            if log is not None:
-                log.close()
+            self.close()
 
-    def train_step(self, *, stop: bool = False) -> tuple[StepReport, bool]:
-        """One optimiser step; with its report, whether any process was asked to stop (`stop`: this one was)."""
+    def close(self) -> None:
+        """Stop threads and give the run folder back."""
+        for name in ("profiler", "stream", "folder"):
+            if (part := getattr(self, name, None)) is not None:
+                part.close()
+
+    def _guarded_step(self, request: StopRequest) -> bool:
+        try:
+            report, stop = self.train_step(request)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise explain(error, config=self.config, gaussians=None, device=self.device, step=self.step + 1) from error
+        self.folder.log_step(self.step, asdict(report))
+        return stop
+
+    def train_step(self, request: StopRequest | None = None) -> tuple[StepReport, bool]:
+        """One optimiser step; with its report, whether any process was asked to stop."""
         started, waited = time.perf_counter(), 0.0
-        config, network = self.config, self.network
-        lr = config.optimizer.lr_at(self.step, config.steps)
-        for group in self.learner.optimizer.param_groups:
-            group["lr"] = lr
-        network.train()
-        self.learner.optimizer.zero_grad(set_to_none=True)
-        sums, speeds = Sums(self.device), None
-        numbers: list[int] = []
-        first = self.stream.position
+        config, first = self.config, self.stream.position
+        lr = self.updates.begin(self.step)
+        sums, speeds, numbers = Sums(self.device), None, list[int]()
         for _ in range(config.clips_per_step // self.ranks.world_size):
             before = time.perf_counter()
             with self.profiler.phase("data"):
@@ -167,13 +169,15 @@ class Trainer:
             velocities = self._accumulate(sample, sums)
             if velocities is not None and self.step % SPEEDS_EVERY == 0:
                 speeds = velocities[~sample.gaussians.is_sky, 0].norm(dim=1)
-        found, norm = self._reduce(sums, stop)
-        self._require_finite(found, norm, numbers)
-        with self.profiler.phase("optimizer"):
-            self._update(norm)
+        # Asked for as late as possible: a scheduler that sends a signal does not wait long.
+        found, norm = self.updates.reduce(sums, request is not None and request.asked is not None)
+        self._require_trainable(found, norm, numbers)
+        if found.clips:
+            self.updates.apply(self.step, norm)
         self.step += 1
+        places = [self.stream.order.place(number) for number in range(first, first + config.clips_per_step)]
         seconds = time.perf_counter() - started
-        report = self._report(found, first, lr, norm, seconds, waited)
+        report = reported(self.step, places, found, lr, norm, seconds, waited, self.ranks, self.device)
         self.watcher.step(report, speeds)
         self.profiler.step_done()
         return report, found.stop
@@ -191,91 +195,38 @@ class Trainer:
             sums.add_broken()
             return None
         sums.add(losses, psnr, len(sample.gaussians))
-        total = torch.stack([loss.total for loss in losses]).mean() / self.config.clips_per_step
-        with self.profiler.phase("backward"):
-            scaler = self.learner.scaler
-            (total if scaler is None else scaler.scale(total)).backward()
+        self.updates.add(torch.stack([loss.total for loss in losses]).mean())
         return velocities
 
-    def _reduce(self, sums: Sums, stop: bool) -> tuple[Means, float]:
-        """Means over all ranks, and the gradient's norm before it was clipped. The step's one wait for the device."""
-        parameters = list(self.network.parameters())
-        for parameter in parameters:
-            if parameter.grad is None:  # every clip of this process was left out
-                parameter.grad = torch.zeros_like(parameter)
-        with self.profiler.phase("reduce"):
-            vector = self.ranks.sum_gradients(parameters, sums.vector(stop))
-            if self.config.stream.on_corrupt == "skip":
-                # The mean over the clips that are left, not a step that is smaller for those that are not.
-                weight = self.config.clips_per_step / vector[Sums.CLIPS].clamp_min(1.0)
-                torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], weight)
-            if self.learner.scaler is not None:
-                self.learner.scaler.unscale_(self.learner.optimizer)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.optimizer.max_grad_norm)
-            *values, norm_value = torch.cat([vector, norm[None]]).tolist()
-        return means(values), norm_value
-
-    def _require_finite(self, found: Means, norm: float, numbers: list[int]) -> None:
-        if found.clips == 0:
-            raise TrainingStoppedError(f"step {self.step + 1}: every clip is damaged, none is left to train on")
-        overflow = self.learner.scaler is not None and found.broken == 0 and not math.isfinite(norm)
-        self._skipped = self._skipped + 1 if overflow else 0
-        if (found.broken == 0 and math.isfinite(norm)) or (overflow and self._skipped < _MOST_SKIPPED):
+    def _require_trainable(self, found: Means, norm: float, numbers: list[int]) -> None:
+        self._without_clip = 0 if found.clips else self._without_clip + self.config.clips_per_step
+        if self._without_clip >= len(self.stream.order):
+            raise TrainingStoppedError(
+                f"step {self.step + 1}: every clip of an epoch is damaged, none is left to train on; flux4d-build "
+                "verify STORE names what is, and flux4d-build build repairs it from the logs"
+            )
+        if found.clips == 0 or not self.updates.is_broken(found, norm):
             return
         step, run = self.step + 1, self.config.out
         dumps = dump_culprits(run, step, self.ranks.rank, self.network, self.stream, numbers, self.config)
-        what = "loss" if found.broken else "gradient"
-        named = "; ".join(f"clip {clip}: flux4d-train replay {folder}" for clip, folder in dumps)
+        named = "; ".join(f"clip {clip} ({reason}): flux4d-train replay {folder}" for clip, reason, folder in dumps)
+        others = "no clip of this process alone shows it"
         raise TrainingStoppedError(
-            f"the {what} of step {step} is not finite. {named or 'Another process names the clip'}. "
-            "Lower --optimizer.lr and continue from the last checkpoint with --resume"
+            f"the {'loss' if found.broken else 'gradient'} of step {step} is not finite. {named or others}. Lower "
+            "--optimizer.lr and continue from the last checkpoint with --resume"
         )
 
-    def _update(self, norm: float) -> None:
-        learner = self.learner
-        if learner.scaler is None:
-            learner.optimizer.step()
-        else:
-            learner.scaler.step(learner.optimizer)
-            learner.scaler.update()
-        if learner.ema is not None and math.isfinite(norm):
-            learner.ema.update(self.network, self.step)
-
-    def _report(self, found: Means, first: int, lr: float, norm: float, seconds: float, waited: float) -> StepReport:
-        places = [self.stream.order.place(number) for number in range(first, first + self.config.clips_per_step)]
-        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        gpu = torch.cuda.max_memory_allocated(self.device) / 1e6 if self.device.type == "cuda" else 0.0
-        seconds, waited, rss, gpu = self.ranks.largest([seconds, waited, rss, gpu], self.device)
-        return StepReport(
-            step=self.step,
-            epoch=places[0].epoch,
-            clips=tuple(place.clip_id for place in places),
-            loss=found.loss,
-            l1=found.l1,
-            ssim=found.ssim,
-            depth=found.depth,
-            velocity=found.velocity,
-            psnr=found.psnr,
-            lr=lr,
-            grad_norm=norm,
-            gaussians=round(found.gaussians),
-            left_out=self.config.clips_per_step - found.clips,
-            seconds=seconds,
-            data_seconds=waited,
-            samples_per_second=self.config.clips_per_step / seconds,
-            max_rss_mb=rss,
-            gpu_mb=gpu if self.device.type == "cuda" else None,
-        )
-
-    def _evaluate(self) -> None:
-        assert self.early is not None
+    def _evaluate_if_due(self) -> None:
+        every = self.config.evaluation.every
+        if self.early is None or self.step == 0 or self.step % every or self.evaluated == self.step:
+            return
         ema = self.learner.ema
         if ema is None:
             scores = self.early.run(self.step, self.network)
         else:
             with ema.copy_to(self.network):
                 scores = self.early.run(self.step, self.network)
-        score = scores.validation.score
+        score, self.evaluated = scores.validation.score, self.step
         better = score is not None and (self.best is None or score > self.best["value"])
         if better:
             self.best = {"step": self.step, "metric": scores.validation.best_metric, "value": score}
@@ -283,53 +234,25 @@ class Trainer:
             return
         if better:
             save_best(self.config.out, self.learner, self._progress())
-        row: dict[str, Any] = {
-            "step": self.step,
-            "weights": "network" if ema is None else "ema",
-            "metrics": dict(scores.validation.metrics),
-            "counts": dict(scores.validation.counts),
-            "clips": list(scores.validation.clips),
-        }
-        log = JsonLines(self.config.out / EVALUATIONS)
-        log.append(row)
-        log.close()
+        self.folder.log_evaluation(self.step, scores.validation, "network" if ema is None else "ema")
         self.watcher.evaluation(self.step, scores, better)
 
     def _progress(self) -> Progress:
         return Progress(
-            step=self.step, stream=self.stream.state_dict(), dataset_version=self.dataset.version, best=self.best
+            step=self.step,
+            stream=self.stream.state_dict(),
+            dataset_version=self.dataset.version,
+            best=self.best,
+            evaluated=self.evaluated,
         )
 
-    def _save(self) -> None:
+    def _save_if_due(self, stopping: bool) -> None:
+        last = stopping or self.step == self.config.steps
+        if self.step == self.saved or not (last or self.step % self.config.checkpoint.every == 0):
+            return
         if self.ranks.is_main:
             self.watcher.checkpoint(self.step)
+            self.folder.sync()
             save_checkpoint(self.config.out, self.learner, self._progress(), self.config.checkpoint.keep)
+        self.saved = self.step
         self.ranks.barrier(self.device)
-
-
-def effective_stream(config: TrainConfig) -> StreamConfig:
-    """The samples of a run: one clip with `overfit`."""
-    return config.stream if config.overfit is None else replace(config.stream, clips=(config.overfit,))
-
-
-def _learner(config: TrainConfig, device: torch.device) -> Learner:
-    network = Flux4D(config.network, device)
-    return Learner(
-        network=network,
-        optimizer=torch.optim.Adam(network.parameters(), lr=config.optimizer.lr),
-        ema=None if config.ema_decay is None else Ema(network, config.ema_decay),
-        scaler=torch.amp.GradScaler(device.type) if config.precision == "fp16" else None,
-    )
-
-
-def _require_possible(config: TrainConfig, ranks: Ranks, device: torch.device) -> None:
-    """Options that this machine would have to ignore are errors."""
-    if config.clips_per_step % ranks.world_size:
-        raise ValueError(
-            f"clips_per_step={config.clips_per_step} cannot be shared by {ranks.world_size} processes: use a multiple, "
-            f"for instance --clips-per-step {ranks.world_size}"
-        )
-    if device.type == "cpu" and config.precision == "fp16":
-        raise ValueError("precision fp16 needs CUDA: use fp32, or bf16 with --network.conv-backend torch")
-    if device.type == "cpu" and config.precision == "bf16" and config.network.conv_backend != "torch":
-        raise ValueError("spconv computes in fp32 only on a CPU: use --precision fp32 or --network.conv-backend torch")

@@ -170,7 +170,7 @@ def _advice(config: TrainConfig, gaussians: int | None, gpu: bool, device: torch
     if not gpu and device.type != "cuda":
         yield from loading
     if gpu and config.precision == "fp32":
-        yield _Advice("--precision", "fp32", "bf16")
+        yield _Advice("--precision", "fp32", "fp16")
 
 
 def _scene_advice(config: TrainConfig, gaussians: int | None) -> Iterator[_Advice]:

@@ -22,7 +22,7 @@ from flux4d.posed import rendered_size
 from flux4d.scene import SceneConfig, pack_clip
 from flux4d.target import PackedTarget, pack_target, scale_depth
 from store_schema import clip, codec, migrations, tables, units
-from store_schema.cache import LocalCache
+from store_schema.cache import Content, LocalCache
 from store_schema.clip import View
 from store_schema.codec import ClipHeader, ViewHeader
 from store_schema.dataset import Dataset
@@ -35,8 +35,17 @@ from training.sample import PackedSample
 T = TypeVar("T")
 _FORMAT = 1
 """Raised when what is cached changes its meaning."""
-_MAKERS = ("numba", "numpy", "scipy", "simplejpeg")
-"""Packages that lifting computes with."""
+_PACKAGES = ("numba", "numpy", "scipy", "simplejpeg")
+"""What lifting computes with."""
+_READERS = (clip, codec, migrations, tables, units)
+"""Modules that make values of stored bytes."""
+_MADE_BY = (
+    _FORMAT,
+    lift_code_hash(),
+    # Now, not at the first use: files may be edited while a run goes on with the code it has.
+    [hash_file(Path(str(module.__file__))) for module in _READERS],
+    package_versions(_PACKAGES),
+)
 
 
 class PreparedClips:
@@ -64,10 +73,9 @@ class PreparedClips:
         self._dataset, self._stream, self._scene, self._cache = dataset, stream, scene, cache
         self._records = {record.clip_id: record for record in dataset.records}
         self._fixed_target_frame = fixed_target_frame
-        self._made_by = [_FORMAT, lift_code_hash(), _reading_code_hash(), package_versions(_MAKERS)]
         self._scenes = _Recent[PackedTensors](memory_clips)
         self._scene_keys: dict[str, str] = {}
-        self._depths = _Recent[dict[str, bytes]](memory_clips)
+        self._made = _Recent[dict[str, Content]](memory_clips)
 
     def target_members(self, clip_id: str) -> tuple[str, ...]:
         """Image members of the clip's target views, in the order of the clip's views; the index is enough to tell."""
@@ -125,51 +133,46 @@ class PreparedClips:
         )
 
     def _packed_scene(self, clip_id: str) -> PackedTensors:
-        def lift() -> bytes:
-            return pack_clip(self._dataset.read(clip_id), self._scene).without_source().to_bytes()
+        return PackedTensors.from_bytes(self._object(clip_id, self._scene_key(clip_id)))
 
-        # By way of bytes with or without a cache: a sample is the same whether it comes from there or not.
-        data = lift() if self._cache is None else self._cache.get(self._scene_key(clip_id), lift)
-        return PackedTensors.from_bytes(data)
+    def _depth(self, header: ClipHeader, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Pixels int32 [D] and metres [D] of a view's LiDAR depth at the rendered size."""
+        clip_id = header.record.clip_id
+        data = self._object(clip_id, self._depth_key(clip_id, index))
+        count = len(data) // 8
+        return np.frombuffer(data, "<i4", count), np.frombuffer(data, "<f4", count, offset=4 * count)
+
+    def _object(self, clip_id: str, key: str) -> Content:
+        """What is made of a clip, by key: of the cache, else all of it from one reading, and all of it is kept."""
+        if self._cache is None:
+            return self._made.get(clip_id, lambda: self._make(clip_id))[key]
+        return self._cache.get_many([key], lambda _: self._made.get(clip_id, lambda: self._make(clip_id)))[key]
+
+    def _make(self, clip_id: str) -> dict[str, Content]:
+        """The lifted scene of a clip and the depth of its target views.
+
+        By way of bytes with or without a cache: a sample is the same whether it comes from there or not.
+        """
+        clip = self._dataset.read(clip_id)
+        scene = bytearray(pack_clip(clip, self._scene).without_source().to_bytes())
+        depths = {
+            self._depth_key(clip_id, index): _depth_bytes(view, self._stream.width)
+            for index, view in enumerate(clip.views)
+            if view.role != "input"
+        }
+        return {self._scene_key(clip_id): memoryview(scene), **depths}
 
     def _scene_key(self, clip_id: str) -> str:
         """Hash of all that decides a lifted scene; drawn once, it takes as long as a small image."""
         if clip_id not in self._scene_keys:
             members = {name: member.blake3 for name, member in self._dataset.members[clip_id].items()}
-            self._scene_keys[clip_id] = hash_json([*self._made_by, members, asdict(self._scene)])
+            self._scene_keys[clip_id] = hash_json([*_MADE_BY, members, asdict(self._scene)])
         return self._scene_keys[clip_id]
-
-    def _depth(self, header: ClipHeader, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Pixels int32 [D] and metres [D] of a view's LiDAR depth at the rendered size."""
-        clip_id = header.record.clip_id
-        key = self._depth_key(clip_id, index)
-
-        def make() -> dict[str, bytes]:
-            return self._depths.get(clip_id, lambda: self._all_depths(clip_id))
-
-        # One reading gives all views of a clip, and all are kept: the others are asked for in later epochs.
-        data = make()[key] if self._cache is None else self._cache.get_many([key], lambda _: make())[key]
-        count = len(data) // 8
-        return np.frombuffer(data, "<i4", count), np.frombuffer(data, "<f4", count, offset=4 * count)
-
-    def _all_depths(self, clip_id: str) -> dict[str, bytes]:
-        views = self._dataset.read(clip_id).views
-        return {
-            self._depth_key(clip_id, index): _depth_bytes(view, self._stream.width)
-            for index, view in enumerate(views)
-            if view.role != "input"
-        }
 
     def _depth_key(self, clip_id: str, index: int) -> str:
         members = self._dataset.members[clip_id]
         stored = [members["clip.json"].blake3, members["depth.arrow"].blake3]
-        return hash_json([*self._made_by, stored, index, self._stream.width])
-
-
-def _reading_code_hash() -> str:
-    """Hash of the code that makes values of stored bytes."""
-    modules = (clip, codec, migrations, tables, units)
-    return hash_json([hash_file(Path(str(module.__file__))) for module in modules])
+        return hash_json([*_MADE_BY, stored, index, self._stream.width])
 
 
 def _depth_bytes(view: View, width: int | None) -> bytes:

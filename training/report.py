@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+
+from training.distributed import Ranks
+from training.order import Place
+from training.step import Means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """One optimiser step over all ranks.
 
-    Losses, PSNR and counts are means over the step's clips; times and memory are the slowest and largest rank's.
+    Losses, PSNR and counts are means over the step's clips, NaN when all were left out; times and memory are those of
+    the slowest and largest rank.
     """
 
     step: int
@@ -45,3 +54,40 @@ class StepReport:
     """Most resident memory of the process so far, 10^6 bytes."""
     gpu_mb: float | None
     """Most GPU memory so far, 10^6 bytes; None on a CPU."""
+
+
+def reported(
+    step: int,
+    places: Sequence[Place],
+    found: Means,
+    lr: float,
+    norm: float,
+    seconds: float,
+    waited: float,
+    ranks: Ranks,
+    device: torch.device,
+) -> StepReport:
+    """The report of a step, the same on every rank."""
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    gpu = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else 0.0
+    seconds, waited, rss, gpu = ranks.largest([seconds, waited, rss, gpu], device)
+    return StepReport(
+        step=step,
+        epoch=places[0].epoch,
+        clips=tuple(place.clip_id for place in places),
+        loss=found.loss,
+        l1=found.l1,
+        ssim=found.ssim,
+        depth=found.depth,
+        velocity=found.velocity,
+        psnr=found.psnr,
+        lr=lr,
+        grad_norm=norm,
+        gaussians=round(found.gaussians),
+        left_out=len(places) - found.clips,
+        seconds=seconds,
+        data_seconds=waited,
+        samples_per_second=found.clips / seconds,
+        max_rss_mb=rss,
+        gpu_mb=gpu if device.type == "cuda" else None,
+    )

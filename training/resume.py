@@ -28,7 +28,7 @@ FIXED = (
 """What may not change."""
 NOTED = ("optimizer", "steps", "evaluation", "init_from")
 """What may, but then it is no longer the run that it would have been, or its best weights were scored otherwise."""
-FORMER = ("checkpoint_every", "keep_checkpoints", "stream.cached_clips")
+FORMER = ("checkpoint_every", "keep_checkpoints", "stream.cached_clips", "stream.split")
 """Settings of older versions that never changed what was trained."""
 
 

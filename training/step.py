@@ -81,9 +81,9 @@ class Sums:
 
 
 def means(summed: Sequence[float]) -> Means:
-    """Means of the 12 sums over all ranks."""
+    """Means of the 12 sums over all ranks; NaN without a clip."""
     values = dict(zip(_SUMS, summed, strict=True))
-    clips = max(values["clips"], 1.0)
+    clips = values["clips"] or math.nan
 
     def optional(name: str, counter: str) -> float | None:
         return values[name] / values[counter] if values[counter] else None
@@ -95,7 +95,7 @@ def means(summed: Sequence[float]) -> Means:
         depth=optional("depth", "depths"),
         velocity=optional("velocity", "velocities"),
         psnr=values["psnr"] / clips,
-        gaussians=values["gaussians"] / clips,
+        gaussians=values["gaussians"] / max(values["clips"], 1.0),
         clips=round(values["clips"]),
         broken=round(values["broken"]),
         stop=values["stop"] > 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from store_schema.cache import LocalCache
 from store_schema.clip import ClipRecord
 from store_schema.dataset import Dataset
 from store_schema.shards import CorruptShardError
-from training.config import LoaderConfig, StreamConfig
+from training.config import LoaderConfig, StreamConfig, TrainConfig
 from training.order import Place, SampleOrder, rank_numbers
 from training.prepared import PreparedClips
 from training.sample import Damaged, PackedSample, Sample
@@ -145,8 +146,8 @@ class ClipStream:
     def _begin(self, start: int) -> None:
         self._start, self._delivered = start, 0
         self._numbers = rank_numbers(start, self._rank, self._world_size)
+        # Nothing is read before the first sample is asked for: a state may be loaded first.
         self._ahead: deque[Future[PackedSample | Damaged]] = deque()
-        self._fill()
 
     def _drop(self) -> None:
         self._uploader.drop()
@@ -159,6 +160,7 @@ class ClipStream:
             self._ahead.append(self._pool.submit(self._load, self.order.place(next(self._numbers))))
 
     def _next_packed(self) -> PackedSample | Damaged:
+        self._fill()
         found = self._ahead.popleft().result()
         self._fill()
         return found
@@ -180,6 +182,11 @@ class ClipStream:
             return Damaged(place.number, place.epoch, place.clip_id, str(error))
 
 
+def effective_stream(config: TrainConfig) -> StreamConfig:
+    """The samples of a run: one clip with `overfit`."""
+    return config.stream if config.overfit is None else replace(config.stream, clips=(config.overfit,))
+
+
 def local_cache(loader: LoaderConfig) -> LocalCache | None:
     """The cache that a configuration asks for."""
     return None if loader.cache is None else LocalCache(loader.cache, round(loader.cache_gb * 1e9))
@@ -196,10 +203,11 @@ def select_clips(dataset: Dataset, config: StreamConfig) -> tuple[ClipRecord, ..
         if unknown := sorted(set(config.clips) - known):
             raise ValueError(f"clips {unknown} are not in dataset version {dataset.version[:12]}")
         return tuple(record for record in dataset.records if record.clip_id in config.clips)
-    records = [r for r in dataset.records if r.split == config.split and r.setting in config.settings]
+    records = [r for r in dataset.records if r.split == "train" and r.setting in config.settings]
     if not records:
         raise ValueError(
-            f"dataset version {dataset.version[:12]} has no clip with split {config.split} and settings "
-            f"{list(config.settings)}; it has {dict(dataset.manifest.counts)}"
+            f"dataset version {dataset.version[:12]} has no clip with split train and settings "
+            f"{list(config.settings)}; it has {dict(dataset.manifest.counts)}; a clip of another split can be trained "
+            "on by --overfit CLIP"
         )
     return tuple(records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Protocol
 
 from torch import Tensor
@@ -40,3 +41,14 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Nothing."""
+
+
+class OtherRank(Silent):
+    """Watches a process that does not write the run folder: what only it knows goes to its standard error."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+
+    def note(self, text: str) -> None:
+        """Print it with the rank."""
+        print(f"rank {self._rank}: {text}", file=sys.stderr, flush=True)
