@@ -31,6 +31,7 @@ MODULES = {
     "raster": "gpu_parity",
     "raster_times": "gpu_raster_times",
     "conv": "gpu_conv",
+    "upload": "gpu_upload",
     "steps": "gpu_speed",
     "training": "gpu_speed",
 }
@@ -46,6 +47,7 @@ SHOWN = {
     "raster": ("*.gaussians", "*.difference.*.p99", "*.difference.*.max", "*.relative_l2", "*.cosine"),
     "raster_times": ("gaussians", "*.visible", "*.ms.*.median", "*.peak_memory_mb"),
     "conv": ("voxels", "*.relative_l2", "ms.*.median"),
+    "upload": ("gaussians", "mb", "ms.*", "equal_to_the_bit"),
     "steps": ("gaussians", "*.ms.*.median", "data_ms.*.median", "*.peak_memory_mb"),
     "training": ("*psnr", "*_per_step", "steps", "conv_backend"),
 }

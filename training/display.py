@@ -199,8 +199,8 @@ class TrainingDisplay:
         self._print(Text("\nnext", style="bold"))
         if self._done < self._steps:
             self._print(Text("  the same command with --resume continues this run"))
+        self._print(Text(f"  flux4d-eval report {run}"))
         self._print(Text(f"  flux4d-eval run --store {shlex.quote(store)} --run {run} --out {report}"))
-        self._print(Text(f"  flux4d-eval report {report}"))
 
     def _summary_rows(self) -> dict[str, str]:
         span = f"{self._done:,}" if self._done >= self._steps else f"{self._done:,} of {self._steps:,}"
