@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from evaluation.validation import Validation
 from store_schema.atomic import remove_litter, write_atomic
 from training.checkpoint import checkpoint_folders
-from training.checkpoint_files import explaining_full_disk
+from training.checkpoint_files import explaining_full_disk, prune
 from training.config import TrainConfig
 from training.distributed import Ranks
 from training.metrics_log import JsonLines, truncate_after
@@ -58,6 +58,8 @@ class RunFolder:
         self._take()
         # Checkpoints set aside have been recovered by now: what is left is of killed writers.
         remove_litter(self.path)
+        if step:
+            prune(self.path, step, self._config.checkpoint.keep)
         for picture in self.path.glob(f"{PICTURES}/step-*"):
             if int(picture.name.split("_")[0].removeprefix("step-")) > evaluated:
                 picture.unlink()
