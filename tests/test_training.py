@@ -22,7 +22,7 @@ from store_schema.dataset import open_dataset
 from tests.rolling import street
 from tests.toy import make_clip
 from tests.toy_store import write_store
-from tests.training_runs import metrics, numbered, same_weights, small, write_clips
+from tests.training_runs import damage, metrics, numbered, same_weights, small, write_clips
 from training.checkpoint import Learner
 from training.command import parse, run
 from training.config import CheckpointConfig, EvaluationConfig, LoaderConfig, StreamConfig, TrainConfig, presets
@@ -218,13 +218,8 @@ def test_the_running_mean_is_what_is_evaluated(store: Path, tmp_path: Path) -> N
 
 def test_a_damaged_clip_is_left_out_of_its_step(tmp_path: Path) -> None:
     store = write_clips(tmp_path / "store", 4)
-    dataset = open_dataset(store)
     victim = "toy1-train_interpolation-s000"
-    member = dataset.members[victim]["points.arrow"]
-    path = dataset.folder / "shards" / member.shard
-    data = bytearray(path.read_bytes())
-    data[member.offset + 10] ^= 1
-    path.write_bytes(bytes(data))
+    damage(store, victim)
     base = small(store, tmp_path / "run", clips_per_step=2, steps=2)
     with pytest.raises(RuntimeError, match=f"clip {victim}, member points.arrow"):
         Trainer(replace(base, out=tmp_path / "strict")).run()
@@ -245,12 +240,7 @@ def test_a_damaged_clip_is_left_out_of_its_step(tmp_path: Path) -> None:
 def test_a_step_with_a_clip_left_out_is_the_mean_of_the_others(tmp_path: Path) -> None:
     """Loss and gradient are those of the clip that is left, not half of them."""
     store = write_clips(tmp_path / "store", 2)
-    dataset = open_dataset(store)
-    member = dataset.members["toy1-train_interpolation-s000"]["points.arrow"]
-    path = dataset.folder / "shards" / member.shard
-    data = bytearray(path.read_bytes())
-    data[member.offset + 10] ^= 1
-    path.write_bytes(bytes(data))
+    damage(store, "toy1-train_interpolation-s000")
     base = small(store, tmp_path / "both", clips_per_step=2, steps=1)
     both, alone = Reports(), Reports()
     Trainer(replace(base, stream=replace(base.stream, on_corrupt="skip")), watcher=both).run()
@@ -310,12 +300,7 @@ def test_a_run_that_begins_anew_says_of_which_data(store: Path, tmp_path: Path) 
 
 def test_a_damaged_evaluation_clip_is_found_before_the_first_step(tmp_path: Path) -> None:
     store = write_clips(tmp_path / "store", 2)
-    dataset = open_dataset(store)
-    member = dataset.members["toy2-evaluation-s000"]["points.arrow"]
-    path = dataset.folder / "shards" / member.shard
-    data = bytearray(path.read_bytes())
-    data[member.offset + 10] ^= 1
-    path.write_bytes(bytes(data))
+    damage(store, "toy2-evaluation-s000")
     with pytest.raises(RuntimeError, match=r"before the first early evaluation: .*clip toy2-evaluation-s000"):
         Trainer(small(store, tmp_path / "run", evaluation=EvaluationConfig(every=2)))
 

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from store_schema.clip import Clip
+from store_schema.dataset import open_dataset
 from tests.toy import make_clip
 from tests.toy_store import write_store
 from training.config import CheckpointConfig, LoaderConfig, OptimizerConfig, StreamConfig, TrainConfig, presets
@@ -59,6 +60,16 @@ def small(store: Path, out: Path, **changes: Any) -> TrainConfig:
         loader=LoaderConfig(workers=2, prefetch=2, memory_clips=8),
     )
     return replace(config, **changes)
+
+
+def damage(store: Path, clip_id: str) -> None:
+    """Flip a bit of a clip's points in its shard."""
+    dataset = open_dataset(store)
+    member = dataset.members[clip_id]["points.arrow"]
+    path = dataset.folder / "shards" / member.shard
+    data = bytearray(path.read_bytes())
+    data[member.offset + 10] ^= 1
+    path.write_bytes(bytes(data))
 
 
 def command(store: Path | str, out: Path, *options: str) -> list[str]:
