@@ -101,6 +101,7 @@ def test_no_process_hangs_when_another_fails(store: Path, tmp_path: Path, fault:
     assert not any("Traceback" in errors for _, _, errors in results)
 
 
+@pytest.mark.slow
 def test_processes_that_would_begin_from_different_states_are_refused(store: Path, tmp_path: Path) -> None:
     """Two run folders where one is meant: only the first process finds a checkpoint."""
     mine, other = tmp_path / "mine", tmp_path / "other"

@@ -18,6 +18,7 @@ from benchmarks.stream_sample import Ready, Task, arrays, delivered, depth_colum
 from benchmarks.stream_subject import Copy, commented, copies_of, write_copies, write_ready_samples
 from benchmarks.stream_verify import check_sides
 from flux4d.packed import PackedScene
+from flux4d.scene import SceneConfig, pack_clip
 from store_schema.dataset import Dataset, open_dataset
 from store_schema.units import POSITION
 from tests.toy import make_clip
@@ -85,7 +86,8 @@ def test_ready_samples_hold_the_clips_scene_images_and_depth(copied: tuple[Datas
         clip = dataset.read(copy.clip_id)
         scene = PackedScene.from_bytes(columns["scene"])
         positions = POSITION.decode(scene.positions)
-        np.testing.assert_allclose(positions, clip.points.means[scene.source], atol=2e-3)
+        rows = pack_clip(clip, SceneConfig()).source
+        np.testing.assert_allclose(positions, clip.points.means[rows], atol=2e-3)
         for number, view in enumerate(clip.views_of("interpolation", "future")):
             assert columns[f"jpeg{number:02d}"] == view.jpeg
             pixel, metres = depth_columns(columns[f"depth{number:02d}"])

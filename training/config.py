@@ -75,7 +75,7 @@ class LoaderConfig:
     workers: int = 2
     """Threads that read, check and decode."""
     prefetch: int = 4
-    """Samples made ahead of the one in use."""
+    """Samples made ahead of the one in use; no more threads than that have work."""
     memory_clips: int = 4
     """Lifted clips kept in memory."""
     cache: Path | None = None
@@ -89,10 +89,6 @@ class LoaderConfig:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.prefetch < 1 or self.memory_clips < 1:
             raise ValueError("workers, prefetch and memory_clips must be at least 1")
-        if self.workers > self.prefetch:
-            raise ValueError(
-                f"workers={self.workers}, but only {self.prefetch} samples are made ahead: raise --loader.prefetch"
-            )
         if not self.cache_gb > 0 or not self.retry_minutes >= 0:
             raise ValueError(f"cache_gb={self.cache_gb}, retry_minutes={self.retry_minutes}: use positive numbers")
         if self.cache is None and self.cache_gb != 50.0:
