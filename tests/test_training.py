@@ -22,7 +22,7 @@ from store_schema.dataset import open_dataset
 from tests.rolling import street
 from tests.toy import make_clip
 from tests.toy_store import write_store
-from tests.training_runs import damage, metrics, numbered, same_weights, small, write_clips
+from tests.training_runs import command, damage, metrics, numbered, same_weights, small, write_clips
 from training.checkpoint import Learner
 from training.command import parse, run
 from training.config import CheckpointConfig, EvaluationConfig, LoaderConfig, StreamConfig, TrainConfig, presets
@@ -356,6 +356,16 @@ def test_the_command_line_knows_its_options(store: Path, capsys: pytest.CaptureF
         parse(["--help"])
     text = capsys.readouterr().out
     assert all(name in text for name in ("paper", "small", "cpu", "compare", "replay"))
+
+
+def test_clips_that_are_lifted_again_and_again_are_told_of(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = command(store, tmp_path / "few", "--steps", "1", "--loader.memory-clips", "2")
+    assert run(few) == 0
+    assert "no --loader.cache: every clip is lifted again in every epoch" in " ".join(capsys.readouterr().err.split())
+    assert run(command(store, tmp_path / "all", "--steps", "1")) == 0
+    assert "lifted again" not in capsys.readouterr().err
 
 
 def test_the_command_line_reports_errors(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

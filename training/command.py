@@ -121,8 +121,10 @@ class _Screen:
             f"dataset version {trainer.dataset.version[:12]}, {clips} clips, {ranks.world_size} x {trainer.device}, "
             f"{config.clips_per_step} clips a step"
         )
-        if config.loader.cache is None and filesystem(location(config.store)) is not None:
-            self.note("no --loader.cache: every clip is downloaded and lifted again in every epoch")
+        remote = filesystem(location(config.store)) is not None
+        if config.loader.cache is None and (remote or clips > config.loader.memory_clips):
+            work = "downloaded and lifted" if remote else "lifted"
+            self.note(f"no --loader.cache: every clip is {work} again in every epoch")
         if config.tensorboard:
             self._board = Board(config.out, trainer.step)
             self._board.config(json.dumps(asdict(config), indent=1, default=str, sort_keys=True))
