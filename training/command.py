@@ -85,7 +85,8 @@ def parse(arguments: list[str] | None) -> TrainConfig | Compare | Replay:
         any_of,
         args=arguments,
         prog="flux4d-train",
-        description=__doc__,
+        description="Train on a dataset version, compare two runs, or replay a step whose loss was not finite. "
+        "PRESET --help explains every option.",
         config=(tyro.conf.AvoidSubcommands,),
     )
     return parsed
