@@ -39,6 +39,7 @@ from pipelines.build import build
 from pipelines.feature_config import FeatureConfig
 from pipelines.frame_features import FrameComputer
 from pipelines.plan import BuildConfig
+from store_schema.provenance import cpu_model
 
 
 def measure_frames(subject: Subject, frames: Sequence[int], peer_frames: int, step: Callable[[], None]) -> dict:
@@ -119,10 +120,8 @@ def measure_build(subject: Subject) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What the times were taken on. A load above the number of cores makes them provisional."""
-    info = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return {
-        "cpu": models[0] if models else platform.processor(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from evaluation.run_log import Row, number_of, read_rows
-from store_schema.provenance import package_versions
+from store_schema.provenance import cpu_model, package_versions
 
 CURVES = ("loss", "psnr")
 """Columns of ``metrics.jsonl`` that are drawn."""
@@ -96,17 +96,8 @@ def machine_lines(device: torch.device) -> dict[str, str]:
     """What the evaluation runs on."""
     lines = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "CPU": f"{_cpu_name()}, {os.cpu_count()} logical cores, {torch.get_num_threads()} torch threads",
+        "CPU": f"{cpu_model()}, {os.cpu_count()} logical cores, {torch.get_num_threads()} torch threads",
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
     }
     packages = ", ".join(f"{name} {version}" for name, version in package_versions(_PACKAGES).items())
     return {**lines, "packages": packages}
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

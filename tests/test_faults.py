@@ -97,7 +97,10 @@ def test_memory_that_runs_out_in_a_step_says_what_to_lower(
         torch.empty(IMPOSSIBLE, dtype=torch.uint8)
 
     monkeypatch.setattr("training.loop.clip_losses", greedy)
-    with pytest.raises(OutOfMemory, match=r"(?s)step 1.*--stream\.width.*--stream\.views-per-step"):
+    with pytest.raises(
+        OutOfMemory,
+        match=r"(?s)step 1, at clip toy\d.* with [\d,]+ Gaussians.*--stream\.width.*--stream\.views-per-step",
+    ):
         Trainer(small(store, tmp_path / "run")).run()
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from evaluation.options import Run
+from evaluation.run_report import write_run_report
 from evaluation.session import load_trained
 from flux4d.losses import LossConfig, view_loss
 from flux4d.render import render
@@ -235,6 +236,20 @@ def test_a_damaged_clip_is_left_out_of_its_step(tmp_path: Path) -> None:
     Trainer(replace(alone, out=tmp_path / "single", steps=8), watcher=single).run()
     assert [report.left_out for report in single.steps].count(1) == 2
     assert [math.isnan(report.loss) for report in single.steps] == [r.left_out == 1 for r in single.steps]
+
+
+def test_steps_without_a_clip_are_shown_reported_and_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, folder = write_clips(tmp_path / "store", 3), tmp_path / "run"
+    damage(store, "toy1-train_interpolation-s000")
+    options = ("--stream.on-corrupt", "skip", "--steps", "6", "--tensorboard")
+    assert run(command(store, folder, *options)) == 0
+    assert "left out" in capsys.readouterr().err
+    assert [row["loss"] is None for row in metrics(folder)].count(True) == 2
+    assert "Clips left out" in write_run_report(folder).read_text()
+    assert run(["compare", str(folder), str(folder)]) == 0
+    assert "identical over 6 common steps" in capsys.readouterr().out
 
 
 def test_a_step_with_a_clip_left_out_is_the_mean_of_the_others(tmp_path: Path) -> None:

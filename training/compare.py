@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.run_info import read_record
+from evaluation.run_log import Row, read_lines
 from evaluation.validation import best_metric
-from training.display import HEADLINE, shown
+from training.display import HEADLINE, mean, shown
 
 AVERAGED_STEPS = 50
 """Common steps that means are over."""
@@ -24,8 +25,6 @@ _ABSENT = "-"
 _STEP_KEYS = ("step", "loss", "psnr", "seconds", "data_seconds", "samples_per_second")
 _EVALUATION_KEYS = ("step", "weights", "metrics", "clips")
 _METRICS = {"loss": ".6g", "PSNR dB": ".3f", "samples/s": ".3f", "data wait %": ".1f"}
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,31 +101,28 @@ def first_difference(a: RunFolder, b: RunFolder) -> str:
     """The first common step whose loss has other bits, in words."""
     common = sorted(a.steps.keys() & b.steps.keys())
     for step in common:
-        losses = [float(run.steps[step]["loss"]) for run in (a, b)]
-        if losses[0].hex() != losses[1].hex():
+        losses = [run.steps[step]["loss"] for run in (a, b)]  # None where every clip was left out
+        if _bits(losses[0]) != _bits(losses[1]):
             text = f"the loss first differs at step {step:,}: A {losses[0]!r}, B {losses[1]!r}"
             clips = [run.steps[step].get("clips") for run in (a, b)]
             return text if clips[0] == clips[1] else f"{text}; A trained on {clips[0]}, B on {clips[1]}"
     return f"the loss is identical over {len(common):,} common steps" if common else "the runs have no step in common"
 
 
+def _bits(loss: float | None) -> str | None:
+    return None if loss is None else float(loss).hex()
+
+
 def _read_lines(path: Path, keys: Sequence[str]) -> tuple[list[Row], tuple[str, ...]]:
-    """Rows of a JSON-lines file, and its name when the last line was cut off by a kill."""
+    """Rows of a log, and its name when the last line was cut off by a kill."""
     if not path.is_file():
         return [], ()
-    lines = path.read_text().splitlines()
-    rows: list[Row] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                return rows, (path.name,)
-            raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+    lines = read_lines(path)
+    for number, (_, row) in enumerate(lines, start=1):
         if missing := [key for key in keys if key not in row]:
             raise ValueError(f"{path}, line {number}: {', '.join(missing)} missing: written by another version?")
-        rows.append(row)
-    return rows, ()
+    whole = sum(len(line) + 1 for line, _ in lines)
+    return [row for _, row in lines], (path.name,) if whole < path.stat().st_size else ()
 
 
 def _dotted(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -196,7 +192,7 @@ def _values(rows: Sequence[Row]) -> dict[str, float | None]:
     seconds = sum(row["seconds"] for row in rows)
     samples = sum(row["samples_per_second"] * row["seconds"] for row in rows)
     waited = sum(row["data_seconds"] for row in rows)
-    values: list[float | None] = [sum(row[name] for row in rows) / len(rows) for name in ("loss", "psnr")]
+    values = [mean([row[name] for row in rows]) for name in ("loss", "psnr")]
     values += [samples / seconds, 100 * waited / seconds] if seconds else [None, None]
     return dict(zip(_METRICS, values, strict=True))
 

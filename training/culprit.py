@@ -14,7 +14,7 @@ from flux4d.network import Flux4D
 from training.config import TrainConfig
 from training.dump import flatten, load_dump, save_dump, unflatten
 from training.sample import Damaged, Sample
-from training.step import clip_losses
+from training.step import clip_losses, mean_total
 from training.stream import ClipStream
 
 
@@ -25,7 +25,7 @@ def broken_by(network: Flux4D, sample: Sample, config: TrainConfig) -> str | Non
         losses, _, _ = clip_losses(network, sample, config.loss, precision=config.precision)
     except ValueError as error:  # what the network made cannot be rendered
         return str(error)
-    total = torch.stack([loss.total for loss in losses]).mean()
+    total = mean_total(losses)
     if not bool(torch.isfinite(total)):
         return f"its loss is {float(total)}"
     total.backward()
@@ -71,7 +71,7 @@ def replay(folder: Path, device: torch.device) -> dict[str, Any]:
     found: dict[str, Any] = {"clip": about["clip"], "step": about["step"], "losses": [], "error": None}
     try:
         losses, _, _ = clip_losses(network, sample, LossConfig(**about["loss"]), precision=about["precision"])
-        torch.stack([loss.total for loss in losses]).mean().backward()
+        mean_total(losses).backward()
         found["losses"] = [loss.detach() for loss in losses]
     except ValueError as error:
         found["error"] = str(error)

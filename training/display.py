@@ -67,15 +67,16 @@ def means(reports: Sequence[StepReport]) -> Means:
     samples = sum(report.samples_per_second * report.seconds for report in reports)
     waited = sum(report.data_seconds for report in reports)
     return Means(
-        **{name: _mean(getattr(r, name) for r in reports) for name in ("loss", "l1", "ssim", "depth", "velocity")},
-        psnr=_mean(report.psnr for report in reports),
-        seconds=_mean(report.seconds for report in reports),
+        **{name: mean(getattr(r, name) for r in reports) for name in ("loss", "l1", "ssim", "depth", "velocity")},
+        psnr=mean(report.psnr for report in reports),
+        seconds=mean(report.seconds for report in reports),
         samples_per_second=samples / seconds if seconds else None,
         data_wait=waited / seconds if seconds else None,
     )
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that there are; None when there is none."""
     present = [value for value in values if value is not None and math.isfinite(value)]
     return sum(present) / len(present) if present else None
 

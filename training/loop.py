@@ -26,7 +26,7 @@ from training.profiling import StepProfiler
 from training.report import StepReport, reported
 from training.run_folder import RunFolder
 from training.sample import Damaged, Sample
-from training.step import Means, Sums, clip_losses
+from training.step import Means, Sums, clip_losses, mean_total
 from training.stream import ClipStream, effective_stream, local_cache
 from training.update import Updates, make_learner
 from training.watcher import OtherRank, Silent, Watcher
@@ -84,6 +84,8 @@ class Trainer:
         self.step, self.evaluated, self.saved = 0, 0, 0
         self.best: dict[str, Any] | None = None
         self._without_clip = 0
+        self._at: tuple[str, int] | None = None
+        """Clip in work and its Gaussians, for what is said when memory runs out."""
 
     @property
     def network(self) -> Flux4D:
@@ -147,7 +149,15 @@ class Trainer:
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            raise explain(error, config=self.config, gaussians=None, device=self.device, step=self.step + 1) from error
+            clip, gaussians = self._at or (None, None)
+            raise explain(
+                error,
+                config=self.config,
+                gaussians=gaussians,
+                device=self.device,
+                step=self.step + 1,
+                clip=clip,
+            ) from error
         self.folder.log_step(self.step, asdict(report))
         return stop
 
@@ -158,7 +168,7 @@ class Trainer:
         lr = self.updates.begin(self.step)
         sums, speeds, numbers = Sums(self.device), None, list[int]()
         for _ in range(config.clips_per_step // self.ranks.world_size):
-            before = time.perf_counter()
+            before, self._at = time.perf_counter(), None
             with self.profiler.phase("data"):
                 sample = next(self.stream)
             waited += time.perf_counter() - before
@@ -166,6 +176,7 @@ class Trainer:
                 self.watcher.note(f"step {self.step + 1}: left out, {sample.reason}")
                 continue
             numbers.append(sample.number)
+            self._at = sample.clip_id, len(sample.gaussians)
             velocities = self._accumulate(sample, sums)
             if velocities is not None and self.step % SPEEDS_EVERY == 0:
                 speeds = velocities[~sample.gaussians.is_sky, 0].norm(dim=1)
@@ -195,7 +206,7 @@ class Trainer:
             sums.add_broken()
             return None
         sums.add(losses, psnr, len(sample.gaussians))
-        self.updates.add(torch.stack([loss.total for loss in losses]).mean())
+        self.updates.add(mean_total(losses))
         return velocities
 
     def _require_trainable(self, found: Means, norm: float, numbers: list[int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from store_schema.provenance import code_commit, package_versions
+from store_schema.provenance import code_commit, cpu_model, package_versions
 
 PACKAGES = (
     "torch",
@@ -26,7 +26,6 @@ PACKAGES = (
     "tensorboard",
 )
 _DRIVER = Path("/proc/driver/nvidia/version")
-_CPU = Path("/proc/cpuinfo")
 
 
 def run_record(dataset_version: str, clips_seen: list[str], device: torch.device, world_size: int) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "gpus": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
         "driver": _driver(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "ram_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
@@ -70,9 +69,3 @@ def _driver() -> str | None:
     """Version of NVIDIA's driver, as its kernel module says."""
     found = re.search(r"Kernel Module[^\n]*?\s(\d+(?:\.\d+)+)", _DRIVER.read_text()) if _DRIVER.is_file() else None
     return None if found is None else found[1]
-
-
-def _cpu_model() -> str:
-    """Not every architecture names it in /proc/cpuinfo."""
-    found = re.search(r"^model name\s*:\s*(.+)$", _CPU.read_text(), re.MULTILINE) if _CPU.is_file() else None
-    return found[1] if found is not None else platform.processor() or platform.machine()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from evaluation.training_run import CONFIG, EVALUATIONS, METRICS, RECORD
 from evaluation.validation import Validation
 from store_schema.atomic import remove_litter, write_atomic
 from training.checkpoint import checkpoint_folders
@@ -20,8 +21,7 @@ from training.metrics_log import JsonLines, truncate_after
 from training.provenance import run_record
 from training.resume import require_same_settings
 
-METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
-CONFIG, RECORD, LOCK, PICTURES = "config.json", "run.json", ".lock", "pictures"
+LOCK, PICTURES = ".lock", "pictures"
 
 
 class RunFolder:

@@ -54,7 +54,7 @@ class Sums:
 
     def add(self, losses: Sequence[Losses], psnr: Tensor, gaussians: int) -> None:
         """Count a clip; its terms are means over its views."""
-        total = torch.stack([loss.total for loss in losses]).detach().mean()
+        total = mean_total(losses).detach()
         self._values["loss"] += total
         for name in ("l1", "ssim"):
             self._values[name] += torch.stack([getattr(loss, name) for loss in losses]).detach().mean()
@@ -100,6 +100,11 @@ def means(summed: Sequence[float]) -> Means:
         broken=round(values["broken"]),
         stop=values["stop"] > 0,
     )
+
+
+def mean_total(losses: Sequence[Losses]) -> Tensor:
+    """Loss [] of a clip: the mean of its views' weighted sums."""
+    return torch.stack([loss.total for loss in losses]).mean()
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
