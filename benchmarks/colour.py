@@ -22,12 +22,12 @@ from rich.table import Table
 
 from benchmarks.command_line import log_parser
 from benchmarks.logs import real_log
-from pipelines.images import EncodedImage
-from pipelines.lift import colour_points
-from pipelines.nearer_in_cell import behind_in_cell
+from pipelines.features.colour import colour_points
+from pipelines.features.images import EncodedImage
+from pipelines.features.nearer_in_cell import behind_in_cell
+from pipelines.features.visibility import Sighting, see
 from pipelines.sources.base import Sweep
-from pipelines.sources.pandaset import PandaSetLog
-from pipelines.visibility import Sighting, see
+from pipelines.sources.pandaset.reader import PandaSetLog
 
 FRONT = "front_camera"
 WAYS = ("ours", "reproduction_front", "reproduction_all")

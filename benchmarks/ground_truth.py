@@ -1,7 +1,7 @@
 """CPU time of one frame's ground truth (boxes of the points, flow, moving mask), beside the public reproduction's way.
 
 Run with ``python -m benchmarks.ground_truth [--quick] [--json]``. The reproduction's algorithms are those of
-`benchmarks.preprocess_peer`: every point against every box, once for the flow and once more for the mask, which is
+`benchmarks.preprocess.peer`: every point against every box, once for the flow and once more for the mask, which is
 made of the points in moving boxes. Both sides get the same arrays in memory, one right after the other in every round,
 with compiled kernels warm; all times are CPU seconds of one process, and the mask is the front camera's. The smoothed
 flow is timed too, but it is in neither sum: the reproduction has none. Without a real log a generated street stands in.
@@ -21,20 +21,20 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import preprocess_peer as peer
 from benchmarks.command_line import hold_blas, log_parser
-from benchmarks.preprocess import machine
+from benchmarks.preprocess import peer
+from benchmarks.preprocess.__main__ import machine
 from benchmarks.stages import StageClock, cpu_seconds, spread
-from pipelines.annotation_times import annotation_times
-from pipelines.cuboid_window import CuboidWindow
-from pipelines.images import EncodedImage
-from pipelines.moving_mask import moving_mask
-from pipelines.scene_flow import flow_ground_truth
+from pipelines.features.images import EncodedImage
+from pipelines.ground_truth.annotation_times import annotation_times
+from pipelines.ground_truth.cuboid_window import CuboidWindow
+from pipelines.ground_truth.moving_mask import moving_mask
+from pipelines.ground_truth.scene_flow import flow_ground_truth
+from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 from pipelines.sources.base import Cuboids, Sweep
-from pipelines.sources.pandaset import PandaSetLog
+from pipelines.sources.pandaset.reader import PandaSetLog
 from pipelines.synth import generate_log
 from pipelines.synth.config import preset
-from pipelines.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 
 SYNTH_FRAMES = 3
 

@@ -39,9 +39,9 @@ def run_case(root: Path, store: Path, workers: int) -> dict[str, Any]:
     """Build all logs under `root` on a cluster of this process and ask everyone for their peak."""
     from distributed import Client
 
-    from pipelines.build import build
-    from pipelines.plan import BuildConfig
-    from pipelines.runner import local_cluster
+    from pipelines.build.plan import BuildConfig
+    from pipelines.build.run import build
+    from pipelines.build.runner import local_cluster
 
     with local_cluster(workers) as cluster:
         config = BuildConfig(root=root, out=store, scheduler=cluster.scheduler_address, test_logs=())

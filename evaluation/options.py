@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from evaluation.point_set import P0, PointSet
+from evaluation.metrics.point_set import P0, PointSet
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShutterOptions:
-    """A shutter, as far as it is not the run's (`flux4d.shutter.Shutter`)."""
+    """A shutter, as far as it is not the run's (`flux4d.cameras.shutter.Shutter`)."""
 
     readout: float | None = None
     """s from the first row to the last; negative: the last row comes first. None is the run's."""

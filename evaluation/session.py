@@ -10,31 +10,32 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from evaluation.camera_model import CameraModel
-from evaluation.clip_choice import chosen_records
-from evaluation.dataset_options import shutter_notes, unusual_options
-from evaluation.evaluate import evaluate
-from evaluation.json_file import from_json, load_json, save_json
-from evaluation.lpips_weights import load_lpips
-from evaluation.methods import standard_methods
+from evaluation.metrics.lpips_weights import load_lpips
 from evaluation.options import Run
-from evaluation.pictures import PictureBook, PictureIndex
-from evaluation.report import write_report
-from evaluation.results import Evaluation
-from evaluation.run_info import RunInfo, flat_record, machine_lines, read_curves, read_record
-from evaluation.run_report import write_run_report
-from evaluation.table_text import markdown, rich_tables
-from evaluation.tables import all_tables
-from evaluation.training_run import is_training_run
+from evaluation.report.page import write_report
+from evaluation.report.pictures import PictureBook, PictureIndex
+from evaluation.report.provenance import RunInfo, flat_record, machine_lines
+from evaluation.report.table_text import markdown, rich_tables
+from evaluation.report.tables import all_tables
+from evaluation.run_report.folder import is_training_run
+from evaluation.run_report.log import read_curves, read_record
+from evaluation.run_report.page import write_run_report
+from evaluation.scoring.clip_choice import chosen_records
+from evaluation.scoring.dataset_options import shutter_notes, unusual_options
+from evaluation.scoring.evaluate import evaluate
+from evaluation.scoring.imaging import Imaging
+from evaluation.scoring.methods import standard_methods
+from evaluation.scoring.results import Evaluation
+from flux4d.cameras.shutter import Shutter
 from flux4d.device import resolve_device
-from flux4d.exposure_fit import ExposureConfig
-from flux4d.network import Flux4D
-from flux4d.scene import BEFORE, SceneConfig
-from flux4d.shutter import Shutter
-from flux4d.weights import load_network
+from flux4d.lift.scene import BEFORE, SceneConfig
+from flux4d.network.model import Flux4D
+from flux4d.network.weights import load_network
+from flux4d.supervision.exposure_fit import ExposureConfig
 from store_schema.clip import Clip, ClipRecord
-from store_schema.dataset import Dataset, open_dataset
 from store_schema.hashing import hash_file
+from store_schema.json_dataclass import from_json, load_json, save_json
+from store_schema.version.dataset import Dataset, open_dataset
 
 EVALUATION, RUN_INFO = "evaluation.json", "run_info.json"
 TABLE, REPORT, PICTURES = "table.md", "report.html", "pictures"
@@ -64,7 +65,7 @@ def run_evaluation(command: Run) -> Path:
     device = resolve_device(command.device)
     dataset = open_dataset(command.store, command.version)
     trained = load_trained(command, device)
-    cameras = camera_model(command, trained)
+    cameras = imaging(command, trained)
     seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ()))  # type: ignore[attr-defined]
     records = chosen_records(dataset, command.clips, command.split, command.max_clips)
     if command.run is not None and trained.record.get("dataset_version") != dataset.version:
@@ -87,7 +88,7 @@ def run_evaluation(command: Run) -> Path:
         lpips=lpips,
         points=command.points,
         backend=command.backend,
-        camera_model=cameras,
+        imaging=cameras,
         seen_clips=seen,
         dataset_options="; ".join(words for words in (unusual_options(features), *twice) if words),
         progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
@@ -165,7 +166,7 @@ def load_trained(command: Run, device: torch.device) -> Trained:
     return Trained(load_network(weights, device), scene, weights, record, text, shutter)
 
 
-def camera_model(command: Run, trained: Trained) -> CameraModel:
+def imaging(command: Run, trained: Trained) -> Imaging:
     """Shutter and exposures to score with: what the command says, and the run's shutter where it says nothing.
 
     Raises:
@@ -176,7 +177,7 @@ def camera_model(command: Run, trained: Trained) -> CameraModel:
         readout=trained.shutter.readout if readout is None else readout,
         offset=trained.shutter.offset if offset is None else offset,
     )
-    return CameraModel(shutter, None if command.exposure == "none" else ExposureConfig(kind=command.exposure))
+    return Imaging(shutter, None if command.exposure == "none" else ExposureConfig(kind=command.exposure))
 
 
 def _clips(dataset: Dataset, records: list[ClipRecord]) -> Iterator[Clip]:

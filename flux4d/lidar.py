@@ -13,8 +13,8 @@ from flux4d.gaussians import Gaussians
 from flux4d.rasterize import MAX_ALPHA
 from flux4d.rasterize.constants import RasterSettings
 from flux4d.rasterize.draw import Blend, own_blend
-from flux4d.rasterize.project_spinning import SpinningSplats, project_spinning
-from flux4d.rasterize.spinning import SpinningLidar
+from flux4d.rasterize.spinning.project import SpinningSplats, project_spinning
+from flux4d.rasterize.spinning.sensor import SpinningLidar
 
 __all__ = ["BEAM_EPS2D", "LidarImage", "SpinningLidar", "render_lidar"]
 
@@ -110,7 +110,7 @@ def _paths(gaussians: Gaussians) -> Tensor:
 
 @torch.no_grad()
 def _median(geometry: Tensor, splats: SpinningSplats, rows: Tensor, settings: RasterSettings) -> Tensor:
-    from flux4d.rasterize.median_range import median_range  # numba takes a second to import
+    from flux4d.rasterize.spinning.median_range import median_range  # numba takes a second to import
 
     plain = [np.ascontiguousarray(value.cpu().float().numpy()) for value in (geometry, splats.ranges, rows)]
     found = median_range(plain[0], plain[1], splats.boxes.cpu().numpy(), plain[2], settings.width, settings.max_alpha)

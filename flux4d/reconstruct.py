@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from flux4d.gaussians import Gaussians
-from flux4d.network import Flux4D
-from flux4d.scene import SceneConfig, clip_duration, lift_clip
+from flux4d.lift.scene import SceneConfig, clip_duration, lift_clip
+from flux4d.network.model import Flux4D
 from store_schema.clip import Clip
 
 
@@ -32,7 +32,7 @@ def reconstruct(
         Gaussians that `flux4d.render.render` shows at any time and view.
 
     Raises:
-        ValueError: nothing to render, see `flux4d.scene.lift_clip`.
+        ValueError: nothing to render, see `flux4d.lift.scene.lift_clip`.
     """
     gaussians = lift_clip(clip, scene, device)
     if network is not None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flux4d.camera_motion import swing
-from flux4d.cameras import Cameras
+from flux4d.cameras.cameras import Cameras
+from flux4d.cameras.image_velocity import image_velocity
+from flux4d.cameras.motion import swing
+from flux4d.cameras.shutter import displace
 from flux4d.gaussians import Gaussians
-from flux4d.image_velocity import image_velocity
 from flux4d.motion import move, velocity_at
 from flux4d.rasterize import MAX_ALPHA, Backend, rasterize
-from flux4d.shutter import displace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ def render(
 ) -> Rendering:
     """Move the Gaussians to each camera's time and render them (arXiv 2512.03210, Eq. 2).
 
-    Cameras with a shutter see each Gaussian at the time of its own row (`flux4d.shutter`): where it is and where the
+    Cameras with a shutter see each Gaussian at the time of its own row (`cameras.shutter`): where it is and where the
     camera is then. Depth is then from the camera of that moment too.
 
     Args:
@@ -48,7 +48,7 @@ def render(
         cameras: C cameras of one size.
         background: RGB behind everything; None is black.
         with_velocity: Whether to render the velocity image too.
-        with_image_velocity: Whether to render the motion in the image too (`flux4d.image_velocity`).
+        with_image_velocity: Whether to render the motion in the image too (`flux4d.cameras.image_velocity`).
         camera_flow: Whether that counts the camera's own motion where it is known (`Cameras.twists`): optical flow.
             False: only what the scene moves, zero wherever that stands still.
         backend: See `flux4d.rasterize.rasterize`.

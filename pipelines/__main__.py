@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.build.plan import BuildConfig
 from pipelines.inspect.command import Inspect, run_inspect
-from pipelines.plan import BuildConfig
 from pipelines.sources.base import LogError
 from pipelines.store_tools import commands
-from store_schema.location import location, read_bytes
-from store_schema.manifest import MANIFEST, parse_manifest
+from store_schema.files.location import location, read_bytes
+from store_schema.version.manifest import MANIFEST, parse_manifest
 
 if TYPE_CHECKING:
-    from pipelines.build import BuildResult
+    from pipelines.build.run import BuildResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _synth(command: Synth, console: Console) -> int:
 
 
 def _build(command: BuildConfig, console: Console) -> int:
-    from pipelines.build import build
+    from pipelines.build.run import build
 
     return _report(build(command, console), console)
 
@@ -124,14 +124,14 @@ def _report(result: BuildResult, console: Console) -> int:
 
 
 def _resume(command: Resume, console: Console) -> int:
-    from pipelines.build import resume
+    from pipelines.build.run import resume
 
     place = location(command.store)
     return _report(resume(place, workers=command.workers, scheduler=command.scheduler, console=console), console)
 
 
 def _list(command: List, console: Console) -> int:
-    from store_schema.dataset import version_folders
+    from store_schema.version.dataset import version_folders
 
     store = location(command.store)
     folders = version_folders(store)
@@ -147,8 +147,8 @@ def _list(command: List, console: Console) -> int:
 def _verify(command: Verify, console: Console) -> int:
     from rich.progress import Progress
 
-    from store_schema.dataset import resolve_version
-    from store_schema.verify import verify_frames, verify_version
+    from store_schema.version.dataset import resolve_version
+    from store_schema.version.verify import verify_frames, verify_version
 
     store = location(command.store)
     version = resolve_version(store, command.version)

@@ -25,7 +25,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
-from store_schema.atomic import write_atomic
+from store_schema.files.atomic import write_atomic
 from store_schema.hashing import hash_json
 
 FRAME_SCHEMA_VERSION = 3

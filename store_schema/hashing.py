@@ -40,3 +40,12 @@ def canonical_json(value: Any) -> bytes:
 def hash_json(value: Any) -> str:
     """blake3 of the canonical JSON of `value`."""
     return hash_bytes(canonical_json(value))
+
+
+def hash_sources(*folders: Path) -> str:
+    """One hash of all Python files that lie in `folders` (not below them): a cache key for what this code makes.
+
+    To be drawn when the code is loaded: what is edited later is not what runs.
+    """
+    files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    return hash_json([[f"{path.parent.name}/{path.name}", hash_file(path)] for path in files])

@@ -15,16 +15,16 @@ from rich.text import Text
 from torch import Tensor
 
 from flux4d.device import resolve_device
-from store_schema.location import filesystem, location
-from training.board import Board
-from training.compare import compare_runs
+from store_schema.files.location import filesystem, location
 from training.config import TrainConfig, presets
-from training.culprit import replay
-from training.display import TrainingDisplay
 from training.distributed import Ranks
-from training.early import EarlyScores
+from training.faults.nonfinite import replay
 from training.loop import Trainer
-from training.report import StepReport
+from training.monitor.compare import compare_runs
+from training.monitor.display import TrainingDisplay
+from training.monitor.early_evaluation import EarlyScores
+from training.monitor.tensorboard import Board
+from training.optimisation.step_report import StepReport
 
 
 @dataclass(frozen=True, kw_only=True)

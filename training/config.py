@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from flux4d.losses import LossConfig
-from flux4d.network import NetworkConfig, small
-from flux4d.scene import SceneConfig
-from flux4d.shutter import Shutter
+from flux4d.cameras.shutter import Shutter
+from flux4d.lift.scene import SceneConfig
+from flux4d.network.model import NetworkConfig, small
+from flux4d.supervision.losses import LossConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,27 +9,27 @@ from typing import Any
 import torch
 
 from flux4d.device import resolve_device
-from flux4d.network import Flux4D
-from store_schema import retry
-from store_schema.dataset import open_dataset
-from training.checkpoint import Progress, load_checkpoint, load_initial, save_best, save_checkpoint
+from flux4d.network.model import Flux4D
+from store_schema.files import retry
+from store_schema.version.dataset import open_dataset
+from training.checkpoint.checkpoint import Progress, load_checkpoint, load_initial, save_best, save_checkpoint
+from training.checkpoint.ema import Ema
 from training.config import TrainConfig
-from training.culprit import dump_culprits
+from training.data.clip_stream import ClipStream, effective_stream, local_cache
+from training.data.sample import Damaged, Sample
 from training.distributed import Ranks
-from training.early import EarlyEvaluation
-from training.ema import Ema
-from training.errors import TrainingStoppedError
-from training.interrupt import StopRequest
-from training.memory import explain, out_of_memory
-from training.possible import require_possible
-from training.profiling import StepProfiler
-from training.report import StepReport, reported
-from training.run_folder import RunFolder
-from training.sample import Damaged, Sample
-from training.step import Means, Sums, clip_losses, mean_total
-from training.stream import ClipStream, effective_stream, local_cache
-from training.update import Updates, make_learner
-from training.watcher import OtherRank, Silent, Watcher
+from training.faults.checks import require_possible
+from training.faults.errors import TrainingStoppedError
+from training.faults.interrupt import StopRequest
+from training.faults.memory import explain, out_of_memory
+from training.faults.nonfinite import dump_culprits
+from training.monitor.callbacks import OtherRank, Silent, Watcher
+from training.monitor.early_evaluation import EarlyEvaluation
+from training.optimisation.profiling import StepProfiler
+from training.optimisation.step import StepMeans, Sums, clip_losses, mean_total
+from training.optimisation.step_report import StepReport, reported
+from training.optimisation.update import Updates, make_learner
+from training.run_folder.folder import RunFolder
 
 SPEEDS_EVERY = 50
 """Steps between histograms of speed."""
@@ -209,7 +209,7 @@ class Trainer:
         self.updates.add(mean_total(losses))
         return velocities
 
-    def _require_trainable(self, found: Means, norm: float, numbers: list[int]) -> None:
+    def _require_trainable(self, found: StepMeans, norm: float, numbers: list[int]) -> None:
         self._without_clip = 0 if found.clips else self._without_clip + self.config.clips_per_step
         if self._without_clip >= len(self.stream.order):
             raise TrainingStoppedError(

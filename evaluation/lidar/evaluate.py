@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluation.evaluate import Method
 from evaluation.lidar.floors import floor_images
 from evaluation.lidar.metrics import score_sweep
 from evaluation.lidar.own_car import without_own_car
 from evaluation.lidar.path import SensorPath
 from evaluation.lidar.results import RangeKind, SensorRow, SweepRow
 from evaluation.lidar.truth import OWN_BODY, RangeTruth
+from evaluation.scoring.evaluate import Method
 from flux4d.gaussians import Gaussians
 from flux4d.lidar import BEAM_EPS2D, SpinningLidar, render_lidar
 

@@ -11,7 +11,7 @@ from evaluation.lidar.own_car import beyond_own_car
 from evaluation.lidar.path import SPINNING, SensorPath
 from evaluation.lidar.truth import OWN_BODY
 from flux4d.lidar import SpinningLidar
-from flux4d.rasterize.project_spinning import project_spinning
+from flux4d.rasterize.spinning.project import project_spinning
 
 NEAREST = "nearest two sweeps"
 LAST = "last input sweep"

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.colours import ERROR_RAMP, depth_colours, ramp
 from evaluation.lidar.pictures import FAR_M, FULL_ERROR_M, MADE_UP, MISSED, NEAR_M, NOT_SCORED, SweepPicture
 from evaluation.lidar.results import LidarEvaluation
 from evaluation.lidar.tables import NOTES, lidar_tables
-from evaluation.report_style import STYLE
-from evaluation.tables import Table
+from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp
+from evaluation.pages.style import STYLE
+from evaluation.report.tables import ScoreTable
 
 
 def write_page(path: Path, evaluation: LidarEvaluation, pictures: Sequence[SweepPicture]) -> None:
@@ -49,7 +49,7 @@ def _head(evaluation: LidarEvaluation) -> str:
     )
 
 
-def _table(table: Table) -> str:
+def _table(table: ScoreTable) -> str:
     heads = "".join(f'<th class="l">{escape(label)}</th>' for label in table.label_heads)
     for head, unit in zip(table.heads, table.units, strict=True):
         heads += f"<th>{escape(head)} <small>{escape(unit)}</small></th>"

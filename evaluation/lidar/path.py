@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from evaluation.lidar.rig import RIGS, LidarRig, is_of, off_beam
 from evaluation.lidar.truth import RangeTruth, range_truth
 from flux4d.lidar import SpinningLidar
-from flux4d.rasterize.spinning_poses import poses_between
+from flux4d.rasterize.spinning.poses import poses_between
 from store_schema.clip import Clip
-from store_schema.dataset import Dataset
 from store_schema.frame_store import StoredFrame, frames_key, read_frame
+from store_schema.version.dataset import Dataset
 
 SPINNING = 0
 """Id of the spinning LiDAR among a sweep's points."""

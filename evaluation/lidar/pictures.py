@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation.colours import ERROR_RAMP, depth_colours, ramp
 from evaluation.lidar.evaluate import SweepImage
 from evaluation.lidar.path import SensorPath
 from evaluation.lidar.truth import RangeTruth
+from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp
 from store_schema.clip import Role
 
 NEAR_M, FAR_M = 2.0, 100.0
@@ -62,7 +62,7 @@ class SweepPictures:
 
 
 def range_colours(ranges: NDArray[np.floating], returned: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Ranges [H, W] as `evaluation.colours.depth_colours`, black where nothing comes back. [H, W, 3]"""
+    """Ranges [H, W] as `evaluation.pages.colours.depth_colours`, black where nothing comes back. [H, W, 3]"""
     return depth_colours(np.where(returned, ranges, 0.0), NEAR_M, FAR_M)
 
 

@@ -8,9 +8,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from evaluation.clip_choice import chosen_records
-from evaluation.evaluate import Method
-from evaluation.json_file import save_json
 from evaluation.lidar.evaluate import ScoredClip, score_clip
 from evaluation.lidar.floors import FLOORS
 from evaluation.lidar.page import write_page
@@ -19,18 +16,21 @@ from evaluation.lidar.pictures import SweepPictures
 from evaluation.lidar.results import LidarEvaluation
 from evaluation.lidar.rig import RIGS, LidarRig
 from evaluation.lidar.tables import NOTES, ROLES, lidar_tables, rich_tables
-from evaluation.methods import lifted_method, standard_methods
+from evaluation.metrics.point_set import PointSet
 from evaluation.options import Lidar, Run
-from evaluation.point_set import PointSet
-from evaluation.protocol import seen_in_training
-from evaluation.results import MethodInfo
-from evaluation.run_info import machine_lines
+from evaluation.report.provenance import machine_lines
+from evaluation.report.table_text import markdown
+from evaluation.scoring.clip_choice import chosen_records
+from evaluation.scoring.evaluate import Method
+from evaluation.scoring.methods import lifted_method, standard_methods
+from evaluation.scoring.protocol import seen_in_training
+from evaluation.scoring.results import MethodInfo
 from evaluation.session import Trained, load_trained
-from evaluation.table_text import markdown
 from flux4d.device import resolve_device
-from flux4d.scene import SceneConfig
-from store_schema.dataset import open_dataset
+from flux4d.lift.scene import SceneConfig
 from store_schema.hashing import hash_file
+from store_schema.json_dataclass import save_json
+from store_schema.version.dataset import open_dataset
 
 RESULT, TABLE, PAGE = "lidar.json", "lidar.md", "lidar.html"
 EVERYWHERE = PointSet(view="everywhere")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from evaluation.columns import Column
 from evaluation.lidar.metrics import CHAMFER_RANGE
 from evaluation.lidar.results import LidarEvaluation, LidarMeans, SweepRow, means_of
 from evaluation.lidar.truth import OWN_BODY
-from evaluation.results import GROUPS
-from evaluation.tables import Row, Table, number
+from evaluation.report.columns import Column
+from evaluation.report.tables import Row, ScoreTable, number
+from evaluation.scoring.results import GROUPS
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -46,7 +46,7 @@ NOTES = (
 )
 
 
-def lidar_tables(evaluation: LidarEvaluation) -> list[Table]:
+def lidar_tables(evaluation: LidarEvaluation) -> list[ScoreTable]:
     """Interpolation and future over all clips, apart; then both clip by clip."""
     tables = [_table(f"LiDAR sweeps, {role}", role, _groups(evaluation), "clips") for role in ROLES]
     clips = [
@@ -58,13 +58,13 @@ def lidar_tables(evaluation: LidarEvaluation) -> list[Table]:
     return tables
 
 
-def rich_tables(table: Table) -> list[RichTable]:
+def rich_tables(table: ScoreTable) -> list[RichTable]:
     """For a terminal of 80 columns: one for each group of clips, without `_ONLY_ON_PAGE`."""
     groups = dict.fromkeys(row.labels[-1] for row in table.rows)
     return [_rich_table(table, group) for group in groups]
 
 
-def _rich_table(table: Table, group: str) -> RichTable:
+def _rich_table(table: ScoreTable, group: str) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -101,7 +101,7 @@ def _groups(evaluation: LidarEvaluation) -> list[tuple[str, list[SweepRow]]]:
     return groups
 
 
-def _table(title: str, role: str, groups: Iterable[tuple[str, Sequence[SweepRow]]], what: str) -> Table:
+def _table(title: str, role: str, groups: Iterable[tuple[str, Sequence[SweepRow]]], what: str) -> ScoreTable:
     rows = []
     for label, members in groups:
         for method, kind in dict.fromkeys((row.method, row.kind) for row in members):
@@ -109,7 +109,7 @@ def _table(title: str, role: str, groups: Iterable[tuple[str, Sequence[SweepRow]
             means = means_of(own)
             cells = tuple(number(column.value(means), column.digits) for column in COLUMNS)
             rows.append(Row((method, kind, label), cells, (False,) * len(cells)))
-    return Table(
+    return ScoreTable(
         title=title,
         label_heads=("method", "range", what),
         heads=tuple(column.head for column in COLUMNS),

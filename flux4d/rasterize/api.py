@@ -105,6 +105,6 @@ def _own(name: Literal["gsplat", "cpu", "torch"], means: Tensor) -> tuple[Projec
         from flux4d.rasterize.projection import project as plain_project
 
         return plain_project, blend
-    from flux4d.rasterize.project_cpu import project
+    from flux4d.rasterize.cpu.project import project
 
     return project, blend

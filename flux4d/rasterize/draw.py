@@ -53,7 +53,7 @@ def own_blend(name: Literal["cpu", "torch"], means: Tensor) -> Blend:
         return plain
     if means.device.type != "cpu":
         raise ValueError(f"backend 'cpu' needs CPU tensors, got {means.device}; use backend='auto' or move the tensors")
-    from flux4d.rasterize.blend_cpu import blend as compiled  # numba takes a second to import
+    from flux4d.rasterize.cpu.blend import blend as compiled  # numba takes a second to import
 
     return compiled
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inspect.gather import Boxes, InspectedFrame, View
-from pipelines.inspect.paint import HIDDEN_RGB, depth_rgb, put_dots, reduced
-from pipelines.moving_mask import moving_mask
+from pipelines.ground_truth.moving_mask import moving_mask
+from pipelines.inspect.gather import InspectedBoxes, InspectedFrame, InspectedView
+from pipelines.pages.paint import HIDDEN_RGB, depth_rgb, put_dots, reduced
 from pipelines.sources.base import Cuboids
 
 OUTLINES = ((255, 92, 40), (64, 210, 255), (255, 225, 60), (120, 255, 120), (255, 120, 220), (190, 160, 255))
@@ -36,7 +36,7 @@ class MaskPicture:
     pixels: int  # of the full image that lie in a mask
 
 
-def depth_picture(view: View) -> NDArray[np.uint8]:
+def depth_picture(view: InspectedView) -> NDArray[np.uint8]:
     """The depth map over the darkened grey image: visible pixels by depth, hidden ones as small magenta dots."""
     picture = reduced(view.image)
     picture[:] = (picture.mean(axis=2, keepdims=True) * 0.55).astype(np.uint8)
@@ -52,7 +52,7 @@ def depth_picture(view: View) -> NDArray[np.uint8]:
     return picture
 
 
-def colour_picture(frame: InspectedFrame, view: View) -> NDArray[np.uint8]:
+def colour_picture(frame: InspectedFrame, view: InspectedView) -> NDArray[np.uint8]:
     """The coloured points the camera sees on black, each in its colour, near ones over far ones."""
     picture = np.zeros_like(reduced(view.image))
     seen = view.sighting.projection
@@ -63,7 +63,7 @@ def colour_picture(frame: InspectedFrame, view: View) -> NDArray[np.uint8]:
     return picture
 
 
-def mask_picture(frame: InspectedFrame, view: View) -> MaskPicture:
+def mask_picture(frame: InspectedFrame, view: InspectedView) -> MaskPicture:
     """The image with the outline and a tint for each moving box of the spinning LiDAR, where it is at its time."""
     picture = reduced(view.image)
     sighting, boxes = view.sighting, frame.boxes
@@ -96,7 +96,7 @@ def mask_picture(frame: InspectedFrame, view: View) -> MaskPicture:
     return MaskPicture(picture, tuple(labels), int(any_mask.sum()))
 
 
-def box_text(boxes: Boxes, row: int) -> str:
+def box_text(boxes: InspectedBoxes, row: int) -> str:
     """Label and speed of a box."""
     known = boxes.speed is not None and np.isfinite(boxes.speed[row])
     return boxes.cuboids.label[row] + (f" {boxes.speed[row]:.1f} m/s" if known and boxes.speed is not None else "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from pipelines.point_boxes import FlowRules
+from pipelines.ground_truth.point_boxes import FlowRules
 
 if TYPE_CHECKING:
     from pipelines.inspect.gather import InspectedFrame
@@ -55,10 +55,10 @@ def run_inspect(command: Inspect, console: Console) -> int:
     from pipelines.inspect.gather import gather_frame
     from pipelines.inspect.page import page_html
     from pipelines.sources.base import LogError
-    from pipelines.sources.pandaset import PandaSetLog
-    from pipelines.sources.pandaset_layout import is_log
-    from store_schema.atomic import write_atomic
-    from store_schema.location import location
+    from pipelines.sources.pandaset.layout import is_log
+    from pipelines.sources.pandaset.reader import PandaSetLog
+    from store_schema.files.atomic import write_atomic
+    from store_schema.files.location import location
 
     root = location(command.log)
     if root.is_dir() and not is_log(root):

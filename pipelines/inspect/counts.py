@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inspect.gather import InspectedFrame, View
-from pipelines.nearer_in_cell import behind_in_cell
+from pipelines.features.nearer_in_cell import behind_in_cell
+from pipelines.inspect.gather import InspectedFrame, InspectedView
 from store_schema.labels import Bucket, FlowClass
 
 FRONT = "front_camera"
@@ -73,7 +73,7 @@ def front_numbers(frame: InspectedFrame) -> dict[str, int | float | None]:
     return numbers
 
 
-def front_points(frame: InspectedFrame, view: View) -> NDArray[np.int64]:
+def front_points(frame: InspectedFrame, view: InspectedView) -> NDArray[np.int64]:
     """Rows of the spinning LiDAR's points in a camera's image: P0 for the front camera."""
     rows = view.sighting.projection.rows
     spinning: NDArray[np.int64] = rows[frame.sweep.sensor[rows] == 0]

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.annotation_times import annotation_times, box_of_points
-from pipelines.camera_time import shifted_camera
-from pipelines.cuboid_window import CuboidWindow, Neighbour
-from pipelines.depth_map import SparseDepth, sparse_depth
-from pipelines.feature_config import check_shifts
-from pipelines.images import EncodedImage, ImageDecoder
-from pipelines.lift import Colours, colour_points
-from pipelines.point_boxes import P0_RULES, FlowRules, assign_points
-from pipelines.scene_flow import SceneFlow, flow_ground_truth, match_tracks, moving_boxes
+from pipelines.features.camera_time import shifted_camera
+from pipelines.features.colour import Colours, colour_points
+from pipelines.features.config import check_shifts
+from pipelines.features.depth_map import SparseDepth, sparse_depth
+from pipelines.features.images import EncodedImage, ImageDecoder
+from pipelines.features.visibility import Sighting, see
+from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
+from pipelines.ground_truth.cuboid_window import CuboidWindow, Neighbour
+from pipelines.ground_truth.point_boxes import P0_RULES, FlowRules, assign_points
+from pipelines.ground_truth.scene_flow import SceneFlow, flow_ground_truth, match_tracks, moving_boxes
 from pipelines.sources.base import Cuboids, LogError, LogReader, Sweep
-from pipelines.visibility import Sighting, see
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class InspectedView:
     """One camera: its image, the sweep as it sees it, and the depth map that follows."""
 
     image: NDArray[np.uint8]  # [H, W, 3] RGB
@@ -39,7 +39,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Boxes:
+class InspectedBoxes:
     """The annotation of the frame; M boxes."""
 
     cuboids: Cuboids
@@ -57,14 +57,14 @@ class InspectedFrame:
     log_id: str
     num_frames: int
     sweep: Sweep
-    views: tuple[View, ...]
+    views: tuple[InspectedView, ...]
     colours: Colours
-    boxes: Boxes | None  # None in a log without cuboids
+    boxes: InspectedBoxes | None  # None in a log without cuboids
     flow: SceneFlow | None  # None where `no_flow` says why
     missing_tracks: NDArray[np.bool_] | None  # [M] tracks of this frame that the next one lacks; None without a pair
     no_flow: str | None
 
-    def view(self, camera: str) -> View | None:
+    def view(self, camera: str) -> InspectedView | None:
         """The view of a camera; None when the log has no such camera."""
         return next((view for view in self.views if view.name == camera), None)
 
@@ -128,7 +128,7 @@ def _why_no_pair(reader: LogReader, frame: int, missing: dict[int, str]) -> str 
 
 def _views(
     reader: LogReader, sweep: Sweep, shifts: Mapping[str, float], progress: Callable[[int], None]
-) -> tuple[tuple[View, ...], Colours]:
+) -> tuple[tuple[InspectedView, ...], Colours]:
     cameras = [shifted_camera(reader, name, sweep.frame, shifts.get(name, 0.0)) for name in reader.cameras]
     encoded = [EncodedImage.read(reader.log_id, camera) for camera in cameras]
     sightings = [see(sweep, image.camera, image.width, image.height) for image in encoded]
@@ -142,17 +142,17 @@ def _views(
             yield images[-1]
 
     colours = colour_points(sweep, sightings, decoded())
-    views = (View(image, seen, sparse_depth(seen)) for image, seen in zip(images, sightings, strict=True))
+    views = (InspectedView(image, seen, sparse_depth(seen)) for image, seen in zip(images, sightings, strict=True))
     return tuple(views), colours
 
 
-def _boxes(sweep: Sweep, cuboids: Cuboids, beside: Neighbour | None, rules: FlowRules) -> Boxes:
+def _boxes(sweep: Sweep, cuboids: Cuboids, beside: Neighbour | None, rules: FlowRules) -> InspectedBoxes:
     times = annotation_times(sweep, cuboids, box_of_points(sweep, cuboids))
     _, other_only = assign_points(sweep.points, sweep.sensor, cuboids, rules)
     if beside is None:
-        return Boxes(cuboids, times, other_only, None, None, None)
+        return InspectedBoxes(cuboids, times, other_only, None, None, None)
     rows = match_tracks(cuboids, beside.cuboids)
     step = np.full_like(cuboids.position, np.nan)
     step[rows >= 0] = beside.cuboids.position[rows[rows >= 0]] - cuboids.position[rows >= 0]
     speed = np.linalg.norm(step, axis=1) / abs(beside.time - sweep.time)
-    return Boxes(cuboids, times, other_only, beside, moving_boxes(cuboids, beside.cuboids), speed)
+    return InspectedBoxes(cuboids, times, other_only, beside, moving_boxes(cuboids, beside.cuboids), speed)

@@ -7,15 +7,15 @@ from html import escape
 
 import numpy as np
 
+from pipelines.inspect.birds_eye import ARROW_S, CLASS_NAMES, CLASS_RGB, plan_svg
 from pipelines.inspect.camera_pictures import MaskPicture, colour_picture, depth_picture, mask_picture
 from pipelines.inspect.counts import FRONT, ColourRow, colour_row
 from pipelines.inspect.gather import InspectedFrame
 from pipelines.inspect.page_tables import counts_section, moving_table
-from pipelines.inspect.paint import FARTHEST_M, HIDDEN_RGB, NEAREST_M, depth_place, depth_rgb, jpeg_uri, reduced
-from pipelines.inspect.plan import ARROW_S, CLASS_NAMES, CLASS_RGB, plan_svg
 from pipelines.inspect.style import POLICY, STYLE
 from pipelines.inspect.timing import LIDARS, timing_svg
-from pipelines.store_tools.readable import ABSENT, count_text, share_text
+from pipelines.pages.paint import FARTHEST_M, HIDDEN_RGB, NEAREST_M, depth_place, depth_rgb, jpeg_uri, reduced
+from pipelines.pages.readable import ABSENT, count_text, share_text
 
 
 def page_html(frame: InspectedFrame, range_m: float, options: str = "") -> str:

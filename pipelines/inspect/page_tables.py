@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.inspect.counts import FRONT, ColourRow, FlowRow, bucket_rows, flow_row, front_points
 from pipelines.inspect.gather import InspectedFrame
 from pipelines.inspect.timing import LIDARS
-from pipelines.store_tools.readable import ABSENT, count_text, share_text
+from pipelines.pages.readable import ABSENT, count_text, share_text
 from store_schema.labels import FlowClass
 
 _CLASSES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.store_tools import page_style
+from pipelines.pages import style as page_style
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """No scripts, nothing from elsewhere."""

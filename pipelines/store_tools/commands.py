@@ -146,9 +146,9 @@ def run_diff(command: Diff, console: Console) -> int:
 
 def run_gc(command: Gc, console: Console) -> int:
     """Remove what was asked for and say how much became free."""
-    from pipelines.store_tools.gc import Scopes, Target, collect
-    from pipelines.store_tools.readable import plural, size_text
-    from store_schema.location import filesystem, location, relative_name
+    from pipelines.pages.readable import plural, size_text
+    from pipelines.store_tools.gc import Removal, Scopes, collect
+    from store_schema.files.location import filesystem, location, relative_name
 
     scopes = Scopes(
         unfinished=command.unfinished,
@@ -161,7 +161,7 @@ def run_gc(command: Gc, console: Console) -> int:
     if filesystem(store) is not None and not command.dry_run:
         console.print("a remote store has no lock: make sure that no build is writing it", style="yellow")
 
-    def report(target: Target) -> None:
+    def report(target: Removal) -> None:
         print(f"{size_text(target.size):>10}  {target.what}  {relative_name(target.path, store)}")
 
     targets = collect(store, scopes, remove=not command.dry_run, report=report)
@@ -175,7 +175,7 @@ def run_gc(command: Gc, console: Console) -> int:
 def run_export_index(command: ExportIndex, console: Console) -> int:
     """Write the index and print the files."""
     from pipelines.store_tools.export_index import export_index
-    from store_schema.dataset import open_dataset
+    from store_schema.version.dataset import open_dataset
 
     dataset = open_dataset(command.store, command.version)
     files = export_index(
@@ -194,9 +194,9 @@ def run_export_index(command: ExportIndex, console: Console) -> int:
 
 def run_leakage(command: Leakage, console: Console) -> int:
     """Print what the splits share."""
-    from pipelines.leakage.find import find_leakage, log_tracks
-    from pipelines.leakage.text import report_lines
-    from store_schema.dataset import LOGS_INDEX, open_dataset, read_index
+    from pipelines.store_tools.leakage.find import find_leakage, log_tracks
+    from pipelines.store_tools.leakage.text import report_lines
+    from store_schema.version.dataset import LOGS_INDEX, open_dataset, read_index
 
     dataset = open_dataset(command.store, command.version)
     rows = read_index(dataset.folder, LOGS_INDEX, dataset.manifest)

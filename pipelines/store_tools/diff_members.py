@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.store_tools.readable import flatten
-from store_schema.dataset import Dataset
-from store_schema.shards import CorruptShardError, Member
+from pipelines.pages.readable import flatten
+from store_schema.version.dataset import Dataset
+from store_schema.version.shards import CorruptShardError, Member
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from store_schema import tables
-from store_schema.atomic import write_atomic
-from store_schema.dataset import CLIPS_INDEX, SHARDS, Dataset, read_index
-from store_schema.location import filesystem
+from store_schema.files.atomic import write_atomic
+from store_schema.files.location import filesystem
+from store_schema.version.dataset import CLIPS_INDEX, SHARDS, Dataset, read_index
 
 Format = Literal["parquet", "csv", "jsonl", "wids"]
 

@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from pipelines.build import LOCK, PENDING
-from store_schema.atomic import TEMPORARY_PREFIX, fsync_directory
-from store_schema.dataset import LATEST, open_manifest, resolve_version, version_folders
+from pipelines.build.run import LOCK, PENDING
+from store_schema.files.atomic import TEMPORARY_PREFIX, fsync_directory
+from store_schema.files.location import filesystem, remove_tree
 from store_schema.frame_store import frames_key
-from store_schema.location import filesystem, remove_tree
-from store_schema.manifest import MANIFEST, CorruptManifestError
-from store_schema.provenance import read_provenance
+from store_schema.version.dataset import LATEST, open_manifest, resolve_version, version_folders
+from store_schema.version.manifest import MANIFEST, CorruptManifestError
+from store_schema.version.provenance import read_provenance
 
 SCOPES = "--unfinished, --frames, --versions or --keep-latest"
 
@@ -52,7 +52,7 @@ class Scopes:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Removal:
     """One file or folder to remove."""
 
     path: Path
@@ -62,8 +62,8 @@ class Target:
 
 
 def collect(
-    store: Path, scopes: Scopes, remove: bool = True, report: Callable[[Target], None] = lambda target: None
-) -> tuple[Target, ...]:
+    store: Path, scopes: Scopes, remove: bool = True, report: Callable[[Removal], None] = lambda target: None
+) -> tuple[Removal, ...]:
     """Remove what `scopes` name, beside no build.
 
     Args:
@@ -91,7 +91,7 @@ def collect(
     return targets
 
 
-def plan(store: Path, scopes: Scopes) -> tuple[Target, ...]:
+def plan(store: Path, scopes: Scopes) -> tuple[Removal, ...]:
     """What `scopes` name, nothing twice: versions first, then frames, then unfinished work."""
     found: dict[Path, str] = dict.fromkeys(_versions(store, scopes), "version")
     found.update(dict.fromkeys(_frames(store, scopes.frames), "stored frames"))
@@ -99,7 +99,7 @@ def plan(store: Path, scopes: Scopes) -> tuple[Target, ...]:
         for path, what in _unfinished(store).items():
             if not any(_is_below(path, known) for known in found):
                 found[path] = what
-    return tuple(Target(path, what, size_of(path)) for path, what in found.items())
+    return tuple(Removal(path, what, size_of(path)) for path, what in found.items())
 
 
 def size_of(path: Path) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from itertools import groupby
 
-from pipelines.store_tools.readable import count_text, plural, share_text, size_text
-from pipelines.store_tools.summary import FLOW_COLUMNS, Row, Summary
+from pipelines.pages.readable import count_text, plural, share_text, size_text
+from pipelines.store_tools.summary import FLOW_COLUMNS, Row, VersionSummary
 from pipelines.store_tools.thumbnails import REACH_M, Thumbnails
 from store_schema.labels import FlowClass
 
@@ -20,7 +20,7 @@ FLOW_STYLES = {
 """Style class and name of each flow class, from the ground of a chart up."""
 
 
-def gallery(summary: Summary, cards: Mapping[str, str]) -> str:
+def gallery(summary: VersionSummary, cards: Mapping[str, str]) -> str:
     """All cards under a heading for each split and setting, with a filter."""
     parts = [
         "<section><h2>Every clip</h2>"

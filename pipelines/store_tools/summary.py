@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.store_tools.readable import plural
-from store_schema.dataset import CLIPS_INDEX, LOGS_INDEX, open_manifest, read_index
+from pipelines.pages.readable import plural
+from store_schema.files.location import Place
 from store_schema.labels import FlowClass
-from store_schema.location import Place
-from store_schema.manifest import CorruptManifestError, Manifest
-from store_schema.provenance import read_provenance
+from store_schema.version.dataset import CLIPS_INDEX, LOGS_INDEX, open_manifest, read_index
+from store_schema.version.manifest import CorruptManifestError, Manifest
+from store_schema.version.provenance import read_provenance
 
 Row = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class VersionSummary:
     """One version as its indexes describe it."""
 
     folder: Path
@@ -85,7 +85,7 @@ class Summary:
         return lines
 
 
-def summarise(store: Place, version: str | None = None) -> Summary:
+def summarise(store: Place, version: str | None = None) -> VersionSummary:
     """Read what describes a version.
 
     Args:
@@ -103,7 +103,7 @@ def summarise(store: Place, version: str | None = None) -> Summary:
         provenance = read_provenance(folder)
     except CorruptManifestError as error:
         problem = str(error)
-    return Summary(
+    return VersionSummary(
         folder=folder,
         version=folder.name,
         manifest=manifest,

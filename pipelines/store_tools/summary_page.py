@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.pages.charts import histogram_chart, pooled, stacked_chart
+from pipelines.pages.readable import ABSENT, count_text, flatten, histogram, plural, share_text, size_text
+from pipelines.pages.style import SCRIPT, STYLE
 from pipelines.store_tools.page_gallery import FLOW_STYLES, card, gallery
-from pipelines.store_tools.page_style import SCRIPT, STYLE
-from pipelines.store_tools.readable import ABSENT, count_text, flatten, histogram, plural, share_text, size_text
-from pipelines.store_tools.summary import FLOW_COLUMNS, Group, Row, Summary, known
-from pipelines.store_tools.svg_charts import histogram_chart, pooled, stacked_chart
+from pipelines.store_tools.summary import FLOW_COLUMNS, Group, Row, VersionSummary, known
 from pipelines.store_tools.thumbnails import thumbnails
-from store_schema.atomic import write_atomic
-from store_schema.dataset import open_dataset
+from store_schema.files.atomic import write_atomic
 from store_schema.labels import FlowClass
+from store_schema.version.dataset import open_dataset
 
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def write_page(summary: Summary, path: Path, progress: Progress = lambda done, total: None) -> dict[str, str]:
+def write_page(summary: VersionSummary, path: Path, progress: Progress = lambda done, total: None) -> dict[str, str]:
     """Write the page.
 
     Args:
@@ -69,7 +69,7 @@ def write_page(summary: Summary, path: Path, progress: Progress = lambda done, t
     return damaged
 
 
-def _head(summary: Summary, damaged: int) -> str:
+def _head(summary: VersionSummary, damaged: int) -> str:
     total = summary.total()
     logs = {row["log_id"] for row in summary.clips}
     tag = f' <span class="tag">{damaged:,} of {total.clips:,} clips cannot be read</span>' if damaged else ""
@@ -80,7 +80,7 @@ def _head(summary: Summary, damaged: int) -> str:
     )
 
 
-def _facts(summary: Summary) -> str:
+def _facts(summary: VersionSummary) -> str:
     sizes = summary.shard_sizes()
     span = f", {size_text(sizes[0])} to {size_text(sizes[-1])} each" if len(sizes) > 1 else ""
     rows = {
@@ -92,7 +92,7 @@ def _facts(summary: Summary) -> str:
     return f"<section><h2>Version and configuration</h2>{_list(rows)}</section>"
 
 
-def _counts(summary: Summary) -> str:
+def _counts(summary: VersionSummary) -> str:
     groups = summary.groups()
     heads = ("split", "setting", "clips", "points", "coloured", "moving", "content")
     body = "".join(_group_row(group) for group in groups)
@@ -119,7 +119,7 @@ def _group_row(group: Group, style: str = "") -> str:
     )
 
 
-def _charts(summary: Summary) -> str:
+def _charts(summary: VersionSummary) -> str:
     clips = summary.clips
     points = [int(row["num_points"]) for row in clips]
     coloured = [100 * row["num_coloured"] / row["num_points"] for row in clips if row["num_points"]]
@@ -146,7 +146,7 @@ def _flow_chart(clips: Iterable[Row]) -> str:
     return stacked_chart("Flow classes a clip", kinds, shares, f"{note}, in the order below")
 
 
-def _logs(summary: Summary) -> str:
+def _logs(summary: VersionSummary) -> str:
     if not summary.logs:
         return ""
     clips: dict[str, int] = {}
@@ -162,7 +162,7 @@ def _logs(summary: Summary) -> str:
     return f"<section><details><summary>{plural(len(summary.logs), 'log')}</summary>{table}</details></section>"
 
 
-def _left_out(summary: Summary) -> str:
+def _left_out(summary: VersionSummary) -> str:
     left_out = sorted(summary.manifest.left_out.items())
     if not left_out:
         return '<section><h2>Clips left out</h2><p class="soft">none</p></section>'
@@ -174,7 +174,7 @@ def _left_out(summary: Summary) -> str:
     return f"<section><h2>Clips left out</h2>{fold}</section>"
 
 
-def _provenance(summary: Summary) -> str:
+def _provenance(summary: VersionSummary) -> str:
     return (
         '<section><h2>Provenance</h2><p class="soft">Recorded beside the version, not part of it: the same inputs '
         f"give the same version anywhere, at any time.</p>{_list(summary.provenance_lines())}</section>"

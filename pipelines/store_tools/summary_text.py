@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.store_tools.readable import Histogram, count_text, flatten, histogram, share_text, size_text
-from pipelines.store_tools.summary import FLOW_COLUMNS, Group, Summary
+from pipelines.pages.readable import Histogram, count_text, flatten, histogram, share_text, size_text
+from pipelines.store_tools.summary import FLOW_COLUMNS, Group, VersionSummary
 from store_schema.labels import FlowClass
 
 FEW = 50
@@ -19,7 +19,7 @@ FEW = 50
 _BAR = 40
 
 
-def print_summary(summary: Summary, console: Console, everything: bool = False) -> None:
+def print_summary(summary: VersionSummary, console: Console, everything: bool = False) -> None:
     """Print a version's summary.
 
     Args:
@@ -54,7 +54,7 @@ def bar_lines(bins: Histogram, width: int = _BAR) -> list[str]:
     return lines
 
 
-def _facts(summary: Summary, console: Console) -> None:
+def _facts(summary: VersionSummary, console: Console) -> None:
     sizes = summary.shard_sizes()
     table = Table(show_header=False, box=None, title=f"dataset version {summary.version[:12]}", title_justify="left")
     table.add_column(style="dim", no_wrap=True)
@@ -77,7 +77,7 @@ def _facts(summary: Summary, console: Console) -> None:
     console.print("[dim]* provenance: recorded beside the version, not part of it[/dim]\n")
 
 
-def _logs(summary: Summary) -> str:
+def _logs(summary: VersionSummary) -> str:
     if not summary.logs:
         return f"{len({row['log_id'] for row in summary.clips}):,} (no log index in schema 1)"
     splits = Counter(str(row["split"]) for row in summary.logs)
@@ -96,7 +96,7 @@ def _table(title: str, left: Iterable[str], right: Iterable[str]) -> Table:
     return table
 
 
-def _counts(summary: Summary) -> Table:
+def _counts(summary: VersionSummary) -> Table:
     table = _table("Clips", ("split", "setting"), ("clips", "points", "coloured", "content"))
     groups = summary.groups()
     for group in (*groups, summary.total()) if len(groups) > 1 else groups:
@@ -114,7 +114,7 @@ def _flow(total: Group) -> Table:
     return table
 
 
-def _clips(summary: Summary, everything: bool) -> Table:
+def _clips(summary: VersionSummary, everything: bool) -> Table:
     moving = FLOW_COLUMNS[FlowClass.FOREGROUND_DYNAMIC]
     right = ("frames", "views", "points", "coloured", "moving", "content")
     table = _table("Every clip", ("clip", "split", "shard"), right)
@@ -134,7 +134,7 @@ def _clips(summary: Summary, everything: bool) -> Table:
     return table
 
 
-def _left_out(summary: Summary, console: Console, everything: bool) -> None:
+def _left_out(summary: VersionSummary, console: Console, everything: bool) -> None:
     left_out = sorted(summary.manifest.left_out.items())
     console.print(f"[bold]Clips left out[/bold]: {len(left_out) or 'none'}")
     for clip_id, reason in left_out if everything else left_out[:FEW]:

@@ -15,10 +15,10 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from store_schema.dataset import Dataset
 from store_schema.labels import FlowClass
-from store_schema.shards import CorruptShardError
 from store_schema.units import POSITION
+from store_schema.version.dataset import Dataset
+from store_schema.version.shards import CorruptShardError
 
 IMAGE_WIDTH = 240
 PLAN_WIDTH = 168

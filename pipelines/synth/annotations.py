@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.synth.config import ForwardSpec
-from pipelines.synth.lidar import forward_time, sweep_time
-from pipelines.synth.traffic import Actor
-from pipelines.synth.trajectory import STEP
-from pipelines.synth.world import World
+from pipelines.synth.sensors.lidar import forward_time, sweep_time
+from pipelines.synth.street.traffic import Actor
+from pipelines.synth.street.trajectory import STEP
+from pipelines.synth.street.world import World
 
 COLUMNS = (
     "uuid", "label", "yaw", "stationary", "camera_used", "position.x", "position.y", "position.z", "dimensions.x",

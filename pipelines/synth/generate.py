@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pipelines.synth import config as presets
 from pipelines.synth import writer
 from pipelines.synth.annotations import Sightings, cuboids, trajectories
-from pipelines.synth.camera import render
 from pipelines.synth.config import FRAME_PERIOD, RIG, CameraSpec, Preset, SynthConfig
-from pipelines.synth.lidar import sweep
-from pipelines.synth.world import World, build_world, euler2matrix
+from pipelines.synth.sensors.camera import render
+from pipelines.synth.sensors.lidar import sweep
+from pipelines.synth.street.world import World, build_world, euler2matrix
 
 Progress = Callable[[str, int, int], None]
 """Called with the log, jobs done and jobs in all."""

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from store_schema.atomic import write_atomic
+from store_schema.files.atomic import write_atomic
 from store_schema.hashing import hash_bytes
 
 _STAMP = "kernels.stamp"
 
 
 def drop_stale_kernels(package: Path) -> bool:
-    """Delete numba's cache of the folder `package` unless it belongs to the sources there; True when it was deleted."""
-    cache = package / "__pycache__"
-    digest = hash_bytes(b"".join(path.read_bytes() for path in sorted(package.glob("*.py")))).encode()
-    stamp = cache / _STAMP
+    """Delete numba's cache of a package and its folders unless it belongs to the sources there; True when deleted."""
+    digest = hash_bytes(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).encode()
+    stamp = package / "__pycache__" / _STAMP
     if stamp.is_file() and stamp.read_bytes() == digest:
         return False
     try:
-        for compiled in cache.glob("*.nb[ic]"):
+        for compiled in package.rglob("__pycache__/*.nb[ic]"):
             compiled.unlink(missing_ok=True)
         write_atomic(stamp, digest)
     except OSError:

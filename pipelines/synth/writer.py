@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from pipelines.leakage.geodesy import radii
+from pipelines.geometry.geodesy import radii
 
 SEMANTIC_CLASSES: tuple[str, ...] = (
     "Smoke", "Exhaust", "Spray or rain", "Reflection", "Vegetation", "Ground", "Road", "Lane Line Marking",

@@ -1,0 +1,6 @@
+from .results import (
+    LidarEvaluation as LidarEvaluation,
+)
+from .session import (
+    run_lidar as run_lidar,
+)

@@ -1,0 +1,200 @@
+"""What an evaluation yields: rows and summaries that travel as one JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from evaluation.metrics.flow import FlowScores
+from evaluation.metrics.image import RegionScores, ViewScores
+from evaluation.metrics.point_set import P0, PointSet
+from evaluation.scoring.imaging import IDEAL, Imaging
+from store_schema.clip import Role
+from store_schema.json_dataclass import load_json, save_json
+
+Group = Literal["all", "seen", "unseen"]
+"""Clips that are aggregated: `seen` ones share a frame with a training clip."""
+GROUPS: tuple[tuple[Group, tuple[bool, ...]], ...] = (("all", (True, False)), ("seen", (True,)), ("unseen", (False,)))
+"""Each group with the values of `ClipRow.seen` it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """Image metrics of one rendered view."""
+
+    method: str
+    clip_id: str
+    frame: int
+    camera: str
+    role: Role
+    time: float
+    """Seconds since the clip's first sweep stamp."""
+    scores: ViewScores
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSummary:
+    """Mean of per-frame metrics over the frames that have them."""
+
+    psnr: float | None
+    ssim: float | None
+    d_rmse: float | None
+    frames: int
+    """Frames with at least one pixel in the region."""
+    depth_frames: int
+    """Frames with at least one LiDAR pixel in the region."""
+    pixels: int
+    depth_pixels: int
+    lpips: float | None = None
+    """Over the same frames as SSIM; None without a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """Full image and moving region."""
+
+    full: RegionSummary
+    moving: RegionSummary
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRow:
+    """One method on one clip."""
+
+    method: str
+    clip_id: str
+    log_id: str
+    seen: bool
+    interpolation: ImageSummary
+    future: ImageSummary
+    flow: FlowScores
+    gaussians: int
+    flow_nearest: int
+    """Scored points without a Gaussian of their own: they took the nearest one's velocity."""
+    flow_without_next_sweep: int
+    """Points of the last input frame left out because the clip ends there."""
+    reconstruct_seconds: float
+    """With the fit of exposures, where there is one."""
+    render_seconds: float
+    """Mean over the rendered views; with a shutter, colours and depth are two renderings."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSummary:
+    """One method over a group of clips."""
+
+    method: str
+    group: Group
+    clips: int
+    interpolation: ImageSummary
+    future: ImageSummary
+    flow: FlowScores
+    flow_nearest: int
+    reconstruct_seconds: float
+    render_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFloor:
+    """Annotation noise floor of one clip."""
+
+    clip_id: str
+    seen: bool
+    flow: FlowScores | None
+    """Scores of the cuboids' other reading (smoothed, or annotated where smoothed is the truth) as a prediction, at
+    the points the methods are scored on; None when the store does not hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFloor:
+    """Annotation noise floor of a group of clips."""
+
+    group: Group
+    clips: int
+    flow: FlowScores | None
+    """Pooled over the group's clips; None when one of them has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """Name and one line of explanation."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything that was measured, with the counts it rests on."""
+
+    protocol: str
+    width: int
+    height: int
+    backend: str
+    methods: tuple[MethodInfo, ...]
+    summaries: tuple[MethodSummary, ...]
+    clips: tuple[ClipRow, ...]
+    frames: tuple[FrameRow, ...]
+    notes: tuple[str, ...]
+    """What is n/a and why."""
+    points: PointSet = P0
+    """Points that scene flow is scored on."""
+    floors: tuple[GroupFloor, ...] = ()
+    """Empty in files of older versions: not measured."""
+    lpips: str = ""
+    """Backbone and heads that LPIPS was measured with; empty when it was not."""
+    clip_floors: tuple[ClipFloor, ...] = ()
+    dataset_options: str = ""
+    """What of the dataset's ground truth and camera times is not the protocol's, in words."""
+    imaging: Imaging = field(default=IDEAL, metadata={"was": "camera_model"})
+    """Shutter and exposures that renderings were scored with."""
+
+    def summary(self, method: str, group: Group = "all") -> MethodSummary | None:
+        """The summary of a method over a group; None when the group has no clip."""
+        return next((s for s in self.summaries if s.method == method and s.group == group), None)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        save_json(path, self)
+
+    @classmethod
+    def load(cls, path: Path) -> Evaluation:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not an evaluation of this version.
+        """
+        return load_json(path, cls)
+
+
+def summarise_regions(regions: Iterable[RegionScores | None]) -> RegionSummary:
+    """Average per-frame metrics; frames whose region is empty or unknown do not count.
+
+    A frame without any error has an infinite PSNR and makes the mean infinite: dropping it would punish the best frame,
+    any other value would be made up.
+    """
+    rows = [region for region in regions if region is not None and region.pixels]
+    depths = [region.d_rmse for region in rows if region.d_rmse is not None]
+    return RegionSummary(
+        psnr=_mean([region.psnr for region in rows if region.psnr is not None]),
+        ssim=_mean([region.ssim for region in rows if region.ssim is not None]),
+        d_rmse=_mean(depths),
+        frames=len(rows),
+        depth_frames=len(depths),
+        pixels=sum(region.pixels for region in rows),
+        depth_pixels=sum(region.depth_pixels for region in rows),
+        lpips=_mean([region.lpips for region in rows if region.lpips is not None]),
+    )
+
+
+def summarise_images(rows: Sequence[FrameRow], role: Role) -> ImageSummary:
+    """Average the rows of one role."""
+    scores = [row.scores for row in rows if row.role == role]
+    return ImageSummary(summarise_regions(s.full for s in scores), summarise_regions(s.moving for s in scores))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,1 @@
+"""The compiled CPU backend of `flux4d.rasterize`. Nothing here is public."""

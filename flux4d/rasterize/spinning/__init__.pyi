@@ -1,0 +1,3 @@
+from .sensor import (
+    SpinningLidar as SpinningLidar,
+)

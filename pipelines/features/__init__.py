@@ -1,0 +1,5 @@
+"""What one frame of a log becomes: colour, scale, visibility, depth."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,0 @@
-"""Do two splits of a data set show the same places?"""

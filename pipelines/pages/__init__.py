@@ -1,0 +1,1 @@
+"""What the pipelines' pages share: style, charts, readable values, drawing."""

@@ -1,0 +1,15 @@
+from .base import (
+    CameraFrame as CameraFrame,
+)
+from .base import (
+    Cuboids as Cuboids,
+)
+from .base import (
+    LogError as LogError,
+)
+from .base import (
+    LogReader as LogReader,
+)
+from .base import (
+    Sweep as Sweep,
+)

@@ -1,0 +1,1 @@
+"""Cameras and LiDARs of the generated street: ray casting, light, shadows."""

@@ -1,0 +1,1 @@
+"""The generated street itself: layout, things, traffic and its exact motion."""

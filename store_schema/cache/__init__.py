@@ -1,0 +1,5 @@
+"""A bounded local folder of bytes by key, shared by threads, processes and runs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

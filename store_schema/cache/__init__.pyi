@@ -1,0 +1,3 @@
+from .local_cache import (
+    LocalCache as LocalCache,
+)

@@ -1,0 +1,5 @@
+"""A dataset version: manifest, shards, and how they are written, read and verified."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

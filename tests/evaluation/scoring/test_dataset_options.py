@@ -1,0 +1,45 @@
+"""What a report says of a dataset whose ground truth or camera times are not the protocol's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from evaluation.report.tables import all_tables
+from evaluation.scoring.dataset_options import unusual_options
+from evaluation.scoring.evaluate import Method, evaluate
+from flux4d.lift.scene import SceneConfig
+from flux4d.reconstruct import reconstruct
+from pipelines.build.plan import BuildConfig
+from pipelines.ground_truth.point_boxes import AV2_RULES, FlowRules
+from tests.support.scenes.toy import make_clip
+
+
+def content(tmp_path: Path, **changes: object) -> dict:
+    return BuildConfig(root=tmp_path, out=tmp_path, **changes).content()["features"]  # type: ignore[arg-type]
+
+
+def test_a_build_by_the_defaults_needs_no_words(tmp_path: Path) -> None:
+    assert unusual_options(content(tmp_path)) == ""
+    assert unusual_options({}) == unusual_options({"view_cameras": ["front_camera"], "neighbours": 3}) == ""
+
+
+def test_every_option_that_changes_the_truth_is_named(tmp_path: Path) -> None:
+    for name, value in asdict(AV2_RULES).items():
+        words = unusual_options(content(tmp_path, flow=replace(FlowRules(), **{name: value})))
+        assert words == f"flow.{name} {value}"
+    words = unusual_options(content(tmp_path, flow=AV2_RULES, camera_time_shift={"left_camera": -0.012, "roof": 0.0}))
+    assert words == "flow.expand_m 0.2; flow.overlap last; flow.lidars any; left_camera taken -12 ms from its stamp"
+
+
+@pytest.mark.parametrize("options", ["", "flow.expand_m 0.2"])
+def test_the_words_stand_under_the_scores(options: str) -> None:
+    lifted = Method("lifted", "", lambda clip: reconstruct(clip, None, SceneConfig(), static=True))
+    scored = evaluate([make_clip(per_frame=60)], [lifted], dataset_options=options)
+    tables = all_tables(scored)
+    assert len(tables) > 2
+    for table in tables:
+        stated = "not built by the protocol's defaults: flow.expand_m 0.2." in " ".join(table.notes)
+        assert stated == bool(options), table.title

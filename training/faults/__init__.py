@@ -1,0 +1,1 @@
+"""What can stop a training, found early and said with the next step."""

@@ -1,0 +1,5 @@
+"""How a training goes: screen, TensorBoard, early evaluation, comparison of runs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,12 @@
+from .callbacks import (
+    Watcher as Watcher,
+)
+from .compare import (
+    compare_runs as compare_runs,
+)
+from .display import (
+    TrainingDisplay as TrainingDisplay,
+)
+from .tensorboard import (
+    Board as Board,
+)

@@ -1,0 +1,3 @@
+from .folder import (
+    RunFolder as RunFolder,
+)

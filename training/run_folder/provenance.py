@@ -1,0 +1,71 @@
+"""What a run folder says of its origin: data, code, packages, hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from store_schema.version.provenance import code_commit, cpu_model, package_versions
+
+PACKAGES = (
+    "torch",
+    "numpy",
+    "spconv-cu120",
+    "spconv-triton",
+    "gsplat",
+    "numba",
+    "simplejpeg",
+    "safetensors",
+    "tyro",
+    "tensorboard",
+)
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def run_record(dataset_version: str, clips_seen: list[str], device: torch.device, world_size: int) -> dict[str, Any]:
+    """The content of ``run.json``.
+
+    Args:
+        dataset_version: hash of the version that is trained on.
+        clips_seen: ids of its clips that are trained on.
+        device: of this process.
+        world_size: processes that train together.
+    """
+    return {
+        "dataset_version": dataset_version,
+        "clips_seen": clips_seen,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code_commit": code_commit(),
+        "world_size": world_size,
+        "packages": {"python": platform.python_version(), **package_versions(PACKAGES)},
+        "hardware": hardware(device),
+    }
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What the run is on; None is unknown, or not there."""
+    gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+    return {
+        "device": str(device),
+        "gpu": None if gpu is None else gpu.name,
+        "gpu_gb": None if gpu is None else round(gpu.total_memory / 1e9, 1),
+        "gpus": torch.cuda.device_count(),
+        "cuda": torch.version.cuda,
+        "driver": _driver(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "ram_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+    }
+
+
+def _driver() -> str | None:
+    """Version of NVIDIA's driver, as its kernel module says."""
+    found = re.search(r"Kernel Module[^\n]*?\s(\d+(?:\.\d+)+)", _DRIVER.read_text()) if _DRIVER.is_file() else None
+    return None if found is None else found[1]
