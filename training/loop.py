@@ -22,8 +22,8 @@ from training.faults.checks import require_possible
 from training.faults.errors import TrainingStoppedError
 from training.faults.interrupt import StopRequest
 from training.faults.memory import explain, out_of_memory
-from training.faults.nonfinite import dump_culprits
-from training.monitor.callbacks import OtherRank, Silent, Watcher
+from training.faults.nonfinite import dump_nonfinite
+from training.monitor.callbacks import Callback, OtherRank, Silent
 from training.monitor.early_evaluation import EarlyEvaluation
 from training.optimisation.profiling import StepProfiler
 from training.optimisation.step import StepMeans, Sums, clip_losses, mean_total
@@ -41,20 +41,20 @@ class Trainer:
     Args:
         config: The run.
         ranks: Which of its processes this is; they must have joined (`Ranks.joined`).
-        watcher: Is told how it goes, on the process that writes the run folder.
+        callback: Is told how it goes, on the process that writes the run folder.
 
     Raises:
         ValueError: settings, store or run folder do not allow it; says what to do.
         FileNotFoundError: no such store or weights.
     """
 
-    def __init__(self, config: TrainConfig, ranks: Ranks | None = None, watcher: Watcher | None = None) -> None:
+    def __init__(self, config: TrainConfig, ranks: Ranks | None = None, callback: Callback | None = None) -> None:
         self.config, self.ranks = config, ranks or Ranks()
-        self.watcher = (watcher or Silent()) if self.ranks.is_main else OtherRank(self.ranks.rank)
+        self.callback = (callback or Silent()) if self.ranks.is_main else OtherRank(self.ranks.rank)
         self.device = self.ranks.device(resolve_device(config.device))
         require_possible(config, self.ranks, self.device)
         retry.use(retry.RetryPolicy.lasting(60.0 * config.loader.retry_minutes))
-        self.folder = RunFolder(config, self.ranks, self.watcher.note)
+        self.folder = RunFolder(config, self.ranks, self.callback.note)
         try:
             self._open()
             self._begin_or_resume()
@@ -94,7 +94,7 @@ class Trainer:
 
     def _begin_or_resume(self) -> None:
         config = self.config
-        progress = load_checkpoint(config.out, self.learner, self.watcher.note) if config.resume else None
+        progress = load_checkpoint(config.out, self.learner, self.callback.note) if config.resume else None
         if progress is not None:
             self.stream.load_state_dict(progress.stream)
             self.step = self.saved = progress.step
@@ -173,7 +173,7 @@ class Trainer:
                 sample = next(self.stream)
             waited += time.perf_counter() - before
             if isinstance(sample, Damaged):
-                self.watcher.note(f"step {self.step + 1}: left out, {sample.reason}")
+                self.callback.note(f"step {self.step + 1}: left out, {sample.reason}")
                 continue
             numbers.append(sample.number)
             self._at = sample.clip_id, len(sample.gaussians)
@@ -189,7 +189,7 @@ class Trainer:
         places = [self.stream.order.place(number) for number in range(first, first + config.clips_per_step)]
         seconds = time.perf_counter() - started
         report = reported(self.step, places, found, lr, norm, seconds, waited, self.ranks, self.device)
-        self.watcher.step(report, speeds)
+        self.callback.step(report, speeds)
         self.profiler.step_done()
         return report, found.stop
 
@@ -202,7 +202,7 @@ class Trainer:
         except ValueError as error:
             # What the network made cannot be rendered. Not raised before all processes know of it: the others would
             # wait for this one's gradients.
-            self.watcher.note(f"step {self.step + 1}, clip {sample.clip_id}: {error}")
+            self.callback.note(f"step {self.step + 1}, clip {sample.clip_id}: {error}")
             sums.add_broken()
             return None
         sums.add(losses, psnr, len(sample.gaussians))
@@ -219,7 +219,7 @@ class Trainer:
         if found.clips == 0 or not self.updates.is_broken(found, norm):
             return
         step, run = self.step + 1, self.config.out
-        dumps = dump_culprits(run, step, self.ranks.rank, self.network, self.stream, numbers, self.config)
+        dumps = dump_nonfinite(run, step, self.ranks.rank, self.network, self.stream, numbers, self.config)
         named = "; ".join(f"clip {clip} ({reason}): flux4d-train replay {folder}" for clip, reason, folder in dumps)
         others = "no clip of this process alone shows it"
         raise TrainingStoppedError(
@@ -246,7 +246,7 @@ class Trainer:
         if better:
             save_best(self.config.out, self.learner, self._progress())
         self.folder.log_evaluation(self.step, scores.validation, "network" if ema is None else "ema")
-        self.watcher.evaluation(self.step, scores, better)
+        self.callback.evaluation(self.step, scores, better)
 
     def _progress(self) -> Progress:
         return Progress(
@@ -262,7 +262,7 @@ class Trainer:
         if self.step == self.saved or not (last or self.step % self.config.checkpoint.every == 0):
             return
         if self.ranks.is_main:
-            self.watcher.checkpoint(self.step)
+            self.callback.checkpoint(self.step)
             self.folder.sync()
             save_checkpoint(self.config.out, self.learner, self._progress(), self.config.checkpoint.keep)
         self.saved = self.step

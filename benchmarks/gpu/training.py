@@ -45,7 +45,7 @@ def short_training(
             overfit=clip.record.clip_id,
             stream=replace(config.stream, width=width, views_per_step=1),
         ),
-        watcher=reports,
+        callback=reports,
     )
     trainer.run()
     return trainer.network, reports.steps

@@ -70,7 +70,7 @@ class ClipScores:
         return scores
 
 
-def pool(
+def aggregate(
     scores: Iterable[ClipScores],
     methods: Sequence[MethodInfo],
     *,

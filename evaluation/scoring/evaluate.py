@@ -14,7 +14,7 @@ from evaluation.metrics.image import score_view
 from evaluation.metrics.lpips import NOT_LOADED, Lpips, Unavailable, fitting
 from evaluation.metrics.point_set import P0, FlowTruth, PointSet, flow_truth
 from evaluation.metrics.truth import Truth, truth_of
-from evaluation.scoring.aggregate import ClipScores, MethodScores, pool, refuse_other_sizes, refuse_second
+from evaluation.scoring.aggregate import ClipScores, MethodScores, aggregate, refuse_other_sizes, refuse_second
 from evaluation.scoring.clip_notes import clip_notes, progress_line
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.noise_floor import clip_floor
@@ -71,7 +71,7 @@ def evaluate(
     progress: Callable[[str], None] | None = None,
     observer: Observer | None = None,
 ) -> Evaluation:
-    """Score methods on clips by the paper's protocol: `score_clips`, then `evaluation.scoring.aggregate.pool`.
+    """Score methods on clips by the paper's protocol: `score_clips`, then `evaluation.scoring.aggregate.aggregate`.
 
     Args:
         clips: Clips with target views; read one at a time.
@@ -104,7 +104,7 @@ def evaluate(
         progress=progress,
         observer=observer,
     )
-    return pool(
+    return aggregate(
         scores,
         [method.info for method in methods],
         backend=backend,

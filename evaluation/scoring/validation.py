@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from evaluation.scoring.aggregate import ClipScores, pool
+from evaluation.scoring.aggregate import ClipScores, aggregate
 from evaluation.scoring.evaluate import Observer, score_clips
 from evaluation.scoring.imaging import Imaging
 from evaluation.scoring.methods import standard_methods
@@ -116,7 +116,7 @@ def validate(
     scores = [ClipScores.from_json(value) for part in parts for value in json.loads(part)]
     # Sums of floats depend on their order, so it must not depend on who scored what.
     scores.sort(key=lambda clip: clip.clip_id)
-    pooled = pool(scores, [method.info], backend=backend, imaging=imaging)
+    pooled = aggregate(scores, [method.info], backend=backend, imaging=imaging)
     summary = pooled.summary(method.name)
     assert summary is not None
     return Validation(metrics=_metrics(summary), counts=_counts(summary), clips=tuple(clip.clip_id for clip in scores))

@@ -60,7 +60,7 @@ class Reports(Silent):
 def test_training_learns_a_toy_clip(store: Path, tmp_path: Path) -> None:
     reports = Reports()
     config = small(store, tmp_path / "run", steps=30, overfit="toy1-train_interpolation-s000")
-    Trainer(config, watcher=reports).run()
+    Trainer(config, callback=reports).run()
     first, last = reports.steps[:5], reports.steps[-5:]
     assert sum(r.psnr for r in last) / 5 > sum(r.psnr for r in first) / 5 + 1.0
     assert sum(r.loss for r in last) < sum(r.loss for r in first)
@@ -84,7 +84,7 @@ def test_a_resumed_run_ends_bitwise_where_an_uninterrupted_one_does(store: Path,
     """Mid-epoch (five clips, two a step), with a running mean of the weights and early evaluations."""
     changes = {"ema_decay": 0.9, "clips_per_step": 2, "evaluation": EvaluationConfig(every=2, max_clips=1, pictures=0)}
     Trainer(small(store, tmp_path / "whole", **changes)).run()
-    stopped = Trainer(small(store, tmp_path / "parts", **changes), watcher=_Interrupted(5))
+    stopped = Trainer(small(store, tmp_path / "parts", **changes), callback=_Interrupted(5))
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     loader = LoaderConfig(workers=1, prefetch=5, memory_clips=1)
@@ -101,7 +101,7 @@ def test_a_resumed_run_ends_bitwise_where_an_uninterrupted_one_does(store: Path,
 def test_a_run_that_has_no_checkpoint_yet_begins_with_the_same_command(store: Path, tmp_path: Path) -> None:
     config = small(store, tmp_path / "run", resume=True)
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, watcher=_Interrupted(2)).run()
+        Trainer(config, callback=_Interrupted(2)).run()
     Trainer(config).run()
     assert [line["step"] for line in metrics(tmp_path / "run")] == list(range(1, 7))
 
@@ -122,7 +122,7 @@ def test_a_run_is_continued_as_it_began(store: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             Trainer(changed)
     reports = Reports()
-    Trainer(replace(again, optimizer=replace(again.optimizer, lr=1e-4)), watcher=reports).run()
+    Trainer(replace(again, optimizer=replace(again.optimizer, lr=1e-4)), callback=reports).run()
     assert any("optimizer.lr was 0.01, is 0.0001" in note for note in reports.notes)
 
 
@@ -198,11 +198,11 @@ def test_mixed_precision_trains(store: Path, tmp_path: Path) -> None:
     network = replace(presets()["cpu"][1].network, channels=(8, 16), conv_backend="torch")
     reports = Reports()
     config = small(store, tmp_path / "run", precision="bf16", network=network, steps=12)
-    Trainer(replace(config, overfit="toy0-train_future-s000"), watcher=reports).run()
+    Trainer(replace(config, overfit="toy0-train_future-s000"), callback=reports).run()
     assert reports.steps[-1].loss < reports.steps[0].loss
     plain = Reports()
     full = small(store, tmp_path / "full", network=network, steps=1, overfit="toy0-train_future-s000")
-    Trainer(full, watcher=plain).run()
+    Trainer(full, callback=plain).run()
     assert plain.steps[0].grad_norm != reports.steps[0].grad_norm
     assert plain.steps[0].grad_norm == pytest.approx(reports.steps[0].grad_norm, rel=0.1)
 
@@ -225,7 +225,7 @@ def test_a_damaged_clip_is_left_out_of_its_step(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=f"clip {victim}, member points.arrow"):
         Trainer(replace(base, out=tmp_path / "strict")).run()
     reports = Reports()
-    Trainer(replace(base, stream=replace(base.stream, on_corrupt="skip")), watcher=reports).run()
+    Trainer(replace(base, stream=replace(base.stream, on_corrupt="skip")), callback=reports).run()
     assert [report.left_out for report in reports.steps] in ([1, 0], [0, 1])
     assert any(victim in note for note in reports.notes)
     alone = replace(base, out=tmp_path / "alone", clips_per_step=1, stream=replace(base.stream, on_corrupt="skip"))
@@ -233,7 +233,7 @@ def test_a_damaged_clip_is_left_out_of_its_step(tmp_path: Path) -> None:
         Trainer(replace(alone, overfit=victim)).run()
     # One clip a step: the step of the damaged one changes nothing, and the run goes on.
     single = Reports()
-    Trainer(replace(alone, out=tmp_path / "single", steps=8), watcher=single).run()
+    Trainer(replace(alone, out=tmp_path / "single", steps=8), callback=single).run()
     assert [report.left_out for report in single.steps].count(1) == 2
     assert [math.isnan(report.loss) for report in single.steps] == [r.left_out == 1 for r in single.steps]
 
@@ -258,9 +258,9 @@ def test_a_step_with_a_clip_left_out_is_the_mean_of_the_others(tmp_path: Path) -
     damage(store, "toy1-train_interpolation-s000")
     base = small(store, tmp_path / "both", clips_per_step=2, steps=1)
     both, alone = Reports(), Reports()
-    Trainer(replace(base, stream=replace(base.stream, on_corrupt="skip")), watcher=both).run()
+    Trainer(replace(base, stream=replace(base.stream, on_corrupt="skip")), callback=both).run()
     Trainer(
-        replace(base, out=tmp_path / "one", clips_per_step=1, overfit="toy0-train_future-s000"), watcher=alone
+        replace(base, out=tmp_path / "one", clips_per_step=1, overfit="toy0-train_future-s000"), callback=alone
     ).run()
     assert both.steps[0].left_out == 1
     assert both.steps[0].loss == alone.steps[0].loss
@@ -305,7 +305,7 @@ def test_a_run_that_begins_anew_says_of_which_data(store: Path, tmp_path: Path) 
     """Stopped before the first checkpoint, continued on another version: the record is that of what was trained on."""
     config = small(store, tmp_path / "run", resume=True)
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, watcher=_Interrupted(2)).run()
+        Trainer(config, callback=_Interrupted(2)).run()
     other = write_clips(tmp_path / "other", 3)
     Trainer(replace(config, store=str(other))).run()
     record = json.loads((tmp_path / "run" / "run.json").read_text())

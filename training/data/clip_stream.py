@@ -18,7 +18,7 @@ from store_schema.version.shards import CorruptShardError
 from training.config import LoaderConfig, StreamConfig, TrainConfig
 from training.data.prepared import PreparedClips
 from training.data.sample import Damaged, PackedSample, Sample
-from training.data.sampler import SampleOrder, SamplePlace, rank_numbers
+from training.data.sampler import ClipSampler, SamplePlace, rank_numbers
 from training.data.upload import Uploader
 
 
@@ -65,7 +65,7 @@ class ClipStream:
             memory_clips=loader.memory_clips,
             fixed_target_frame=fixed_target_frame,
         )
-        self.order = SampleOrder(
+        self.order = ClipSampler(
             dataset.version,
             seed,
             {record.clip_id: len(self._clips.target_members(record.clip_id)) for record in self.records},

@@ -28,7 +28,7 @@ class SamplePlace:
     """Which of the clip's target views, as indices into them."""
 
 
-class SampleOrder:
+class ClipSampler:
     """The global order of samples.
 
     Args:

@@ -33,7 +33,7 @@ def broken_by(network: Flux4D, sample: Sample, config: TrainConfig) -> str | Non
     return None if finite else "its gradient is not finite"
 
 
-def dump_culprits(
+def dump_nonfinite(
     run: Path, step: int, rank: int, network: Flux4D, stream: ClipStream, numbers: Sequence[int], config: TrainConfig
 ) -> list[tuple[str, str, Path]]:
     """Train on a step's samples again, one by one, and dump those that break it; (clip, reason, folder) of each."""

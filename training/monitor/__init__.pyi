@@ -1,5 +1,5 @@
 from .callbacks import (
-    Watcher as Watcher,
+    Callback as Callback,
 )
 from .compare import (
     compare_runs as compare_runs,

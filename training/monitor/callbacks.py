@@ -11,7 +11,7 @@ from training.monitor.early_evaluation import EarlyScores
 from training.optimisation.step_report import StepReport
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Is told how the training goes, on the process that writes the run folder."""
 
     def step(self, report: StepReport, speeds: Tensor | None) -> None:

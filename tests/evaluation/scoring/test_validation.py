@@ -20,7 +20,7 @@ from evaluation.metrics.flow import FlowAccumulator
 from evaluation.pages.colours import ERROR_RAMP, ramp
 from evaluation.report.pictures import FULL_ERROR
 from evaluation.report.validation_pictures import ViewSheets
-from evaluation.scoring.aggregate import ClipScores, pool
+from evaluation.scoring.aggregate import ClipScores, aggregate
 from evaluation.scoring.evaluate import Method, evaluate, score_clips
 from evaluation.scoring.imaging import Imaging
 from evaluation.scoring.methods import standard_methods
@@ -214,7 +214,7 @@ def test_scores_travel_as_json_without_losing_a_bit(clips: list[Clip]) -> None:
     text = json.dumps([each.to_json() for each in scores], allow_nan=False)
     back = [ClipScores.from_json(value) for value in json.loads(text)]
     assert json.dumps([each.to_json() for each in back], allow_nan=False) == text
-    direct, travelled = (pool(each, [STILL.info], backend="cpu") for each in (scores, back))
+    direct, travelled = (aggregate(each, [STILL.info], backend="cpu") for each in (scores, back))
     assert travelled == direct
     assert travelled.frames[0].scores.full.psnr == float("inf")
     assert travelled.summary("still", "seen").clips == 1
@@ -226,7 +226,7 @@ def test_scores_travel_as_json_without_losing_a_bit(clips: list[Clip]) -> None:
 
 def test_evaluate_is_scoring_and_pooling(clips: list[Clip]) -> None:
     scores = [score_clips([clip], [STILL], width=32, backend="cpu")[0] for clip in clips]
-    pooled = pool(scores, [STILL.info], backend="cpu")
+    pooled = aggregate(scores, [STILL.info], backend="cpu")
     whole = evaluate(clips, [STILL], width=32, backend="cpu")
 
     def timeless(evaluation):  # type: ignore[no-untyped-def]
@@ -239,9 +239,9 @@ def test_evaluate_is_scoring_and_pooling(clips: list[Clip]) -> None:
     assert timeless(pooled) == timeless(whole)
     other = score_clips(clips[:1], [STILL], width=16, backend="cpu")
     with pytest.raises(ValueError, match=r"clip c-evaluation-s000: views of one evaluation must share one size"):
-        pool([scores[1], *other], [STILL.info])
+        aggregate([scores[1], *other], [STILL.info])
     with pytest.raises(ValueError, match=r"was scored by methods \['still'\], the evaluation compares \['x'\]"):
-        pool(scores, [replace(STILL, name="x").info])
+        aggregate(scores, [replace(STILL, name="x").info])
 
 
 @settings(max_examples=30)

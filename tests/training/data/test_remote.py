@@ -92,7 +92,7 @@ class _Disconnects(Silent):
 def test_a_lost_connection_is_waited_for(s3: S3, store: Path, tmp_path: Path) -> None:
     loader = LoaderConfig(workers=1, prefetch=1, memory_clips=1, retry_minutes=1.0)
     config = small(store, tmp_path / "remote", loader=loader)
-    Trainer(replace(config, store=s3.url("store")), watcher=_Disconnects(s3, 0.5)).run()
+    Trainer(replace(config, store=s3.url("store")), callback=_Disconnects(s3, 0.5)).run()
     Trainer(small(store, tmp_path / "local")).run()
     assert same_weights(tmp_path / "local", tmp_path / "remote")
 
@@ -102,7 +102,7 @@ def test_a_connection_that_stays_lost_ends_with_what_to_do(s3: S3, store: Path, 
     config = small(store, tmp_path / "remote", loader=loader)
     try:
         with pytest.raises(OSError, match=r"(?s)all\.tar.*attempts"):
-            Trainer(replace(config, store=s3.url("store")), watcher=_Disconnects(s3, None)).run()
+            Trainer(replace(config, store=s3.url("store")), callback=_Disconnects(s3, None)).run()
     finally:
         s3.start()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.sampler import SampleOrder, rank_numbers
+from training.data.sampler import ClipSampler, rank_numbers
 
 VERSIONS = st.text("0123456789abcdef", min_size=8, max_size=8)
 CLIPS = st.dictionaries(st.text("abcdef-0123", min_size=1, max_size=6), st.integers(1, 10), min_size=1, max_size=12)
@@ -17,7 +17,7 @@ CLIPS = st.dictionaries(st.text("abcdef-0123", min_size=1, max_size=6), st.integ
 
 @given(VERSIONS, st.integers(0, 2**31), CLIPS, st.integers(1, 4), st.integers(0, 5))
 def test_every_clip_comes_once_per_epoch(version: str, seed: int, views: dict[str, int], take: int, epoch: int) -> None:
-    order = SampleOrder(version, seed, views, take)
+    order = ClipSampler(version, seed, views, take)
     places = [order.place(number) for number in range(epoch * len(order), (epoch + 1) * len(order))]
     assert sorted(place.clip_id for place in places) == sorted(views)
     assert {place.epoch for place in places} == {epoch}
@@ -28,9 +28,9 @@ def test_the_order_depends_on_nothing_but_its_arguments(
     version: str, seed: int, views: dict[str, int], take: int, data: st.DataObject
 ) -> None:
     """Another object, clips named in another order, places asked for in another order: the same places."""
-    order = SampleOrder(version, seed, views, take)
+    order = ClipSampler(version, seed, views, take)
     shuffled = dict(data.draw(st.permutations(list(views.items()))))
-    other = SampleOrder(version, seed, shuffled, take)
+    other = ClipSampler(version, seed, shuffled, take)
     numbers = data.draw(st.lists(st.integers(0, 60), max_size=20))
     there = {number: other.place(number) for number in reversed(numbers)}
     assert all(order.place(number) == there[number] for number in numbers)
@@ -39,7 +39,7 @@ def test_the_order_depends_on_nothing_but_its_arguments(
 
 def test_the_order_is_that_of_other_machines_and_other_days() -> None:
     """Written down once: a change of this order would change what every resumed run sees."""
-    order = SampleOrder("f0", 3, {"a": 4, "b": 4, "c": 4}, 2)
+    order = ClipSampler("f0", 3, {"a": 4, "b": 4, "c": 4}, 2)
     assert [(place.clip_id, place.views) for place in map(order.place, range(6))] == [
         ("a", (0, 1)),
         ("b", (3, 0)),
@@ -53,8 +53,8 @@ def test_the_order_is_that_of_other_machines_and_other_days() -> None:
 @pytest.mark.parametrize("change", ["version", "seed"])
 def test_version_and_seed_change_the_order(change: str) -> None:
     views = {f"clip{number}": 5 for number in range(20)}
-    one = SampleOrder("aa", 0, views, 1)
-    other = SampleOrder("ab" if change == "version" else "aa", 1 if change == "seed" else 0, views, 1)
+    one = ClipSampler("aa", 0, views, 1)
+    other = ClipSampler("ab" if change == "version" else "aa", 1 if change == "seed" else 0, views, 1)
     assert [one.place(n).clip_id for n in range(20)] != [other.place(n).clip_id for n in range(20)]
     assert one.identity != other.identity
     assert [one.place(n).clip_id for n in range(20)] != [one.place(n).clip_id for n in range(20, 40)]
@@ -63,7 +63,7 @@ def test_version_and_seed_change_the_order(change: str) -> None:
 @given(CLIPS, st.integers(1, 4), st.integers(1, 6))
 def test_views_come_in_turn(views: dict[str, int], take: int, rounds: int) -> None:
     """Over as many epochs as a clip has views, each is drawn as often as any other."""
-    order = SampleOrder("v", 0, views, take)
+    order = ClipSampler("v", 0, views, take)
     for clip_id, count in views.items():
         drawn: Counter[int] = Counter()
         doubled = 0
@@ -92,6 +92,6 @@ def test_ranks_share_the_global_order(views: dict[str, int], world_size: int, st
 
 def test_nothing_to_order_is_said() -> None:
     with pytest.raises(ValueError, match="no clip to put in order"):
-        SampleOrder("v", 0, {}, 1)
+        ClipSampler("v", 0, {}, 1)
     with pytest.raises(ValueError, match=r"\['b'\] have no target view"):
-        SampleOrder("v", 0, {"a": 1, "b": 0}, 1)
+        ClipSampler("v", 0, {"a": 1, "b": 0}, 1)

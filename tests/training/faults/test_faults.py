@@ -159,7 +159,7 @@ def test_sigterm_ends_the_step_writes_a_checkpoint_and_loses_nothing(store: Path
 
     assert Trainer(config("whole")).run() is None
     handler = signal.getsignal(signal.SIGTERM)
-    assert Trainer(config("parts"), watcher=_Signalled()).run() == "SIGTERM"
+    assert Trainer(config("parts"), callback=_Signalled()).run() == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) == handler
     assert [folder.name for folder in checkpoint_folders(tmp_path / "parts")] == ["step-00000003"]
     assert Trainer(config("parts", resume=True)).run() is None
