@@ -157,7 +157,7 @@ def load_trained(command: Run, device: torch.device) -> Trained:
     settings = json.loads(text)
     try:
         scene = from_json(SceneConfig, {**BEFORE, **settings["scene"]})
-        # Runs of before there were shutters have none.
+        # Old runs have no shutter settings: they were trained without one.
         shutter = from_json(Shutter, settings.get("stream", {}).get("shutter", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

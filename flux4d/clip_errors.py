@@ -1,4 +1,4 @@
-"""Errors that say which clip they are about."""
+"""Put the clip's name into errors that are raised while it is worked on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which device a command works on."""
+"""Choose the torch device of a command: CUDA when there is one, else the CPU."""
 
 from __future__ import annotations
 

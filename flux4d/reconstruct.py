@@ -1,4 +1,4 @@
-"""One clip in, one 4D scene out."""
+"""Reconstruct one clip as a 4D scene: lift it, then refine it with a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scene seen by cameras, each at its own time: colour, opacity, depth, velocity and image velocity."""
+"""Render Gaussians with cameras, each at its own time: colour, opacity, depth, velocity and optical flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training or evaluation sample in memory: what a reader hands to a model.
+"""The clip: one training or evaluation sample in memory, as a reader hands it to a model.
 
 Everything is in the clip's ego0 frame (the ego frame of the clip's first frame), in metres and in
 seconds since the clip's first LiDAR sweep stamp. A view is (agent, camera); a clip has any number of them.

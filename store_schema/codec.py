@@ -1,4 +1,4 @@
-"""One clip as tar members and back.
+"""Encode a clip as members of a tar, and decode it again.
 
 Members of a sample (names after the key's dot):
 ``clip.json`` header, ``points.arrow``, ``depth.arrow``, ``moving.arrow`` and ``boxes.arrow`` (both only with

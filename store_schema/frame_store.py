@@ -1,4 +1,4 @@
-"""The frame store: what one frame of a log costs to compute, kept once per frame (Zarr v3).
+"""The frame store: features of each frame of a log, computed and kept once (Zarr v3).
 
 Clips overlap (stride 6 of 11 frames), so per-frame work is done per frame and clips are assembled from here. A
 frame is one Zarr group in one uncompressed zip, ``{log}/f0000.zarr.zip``: one object to write atomically, on a disk

@@ -1,4 +1,4 @@
-"""Old schema versions: how what they wrote is read today.
+"""Read data of old schema versions as today's.
 
 The rule: a change that an old reader would misread raises `SCHEMA_VERSION`, and this file gains the step that brings
 what the version before wrote to the new form **in memory**. Stores are never rewritten: their bytes are their version.

@@ -1,4 +1,4 @@
-"""What a training run is made of, and the presets."""
+"""Configuration of a training run, and the presets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of one run: who this one is, and what they tell each other.
+"""Processes of a distributed run: rank, world size, and what they send each other.
 
 Gradients travel in one buffer and one sum a step, not by hooks in the backward pass: the network has few million
 parameters, and so a process whose clip was left out, or that is asked to stop, still takes its part in the step.

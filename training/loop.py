@@ -1,4 +1,4 @@
-"""The training loop of one process: its share of each step, checkpoints, early evaluation, a clean stop."""
+"""The training loop of one process: steps, checkpoints, early evaluation, a clean stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Range images without any scene: what the measured points alone say of a sweep. A method should beat them."""
+"""Baselines of range images without any scene: what the measured points alone predict. A method should beat them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Returns of the car that carries the sensor: left out of what floors and methods know of the input sweeps."""
+"""Remove returns of the car that carries the sensor from the input sweeps."""
 
 from __future__ import annotations
 

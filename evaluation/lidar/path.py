@@ -1,4 +1,4 @@
-"""The spinning LiDAR of a clip: where it is and what it measured in each frame, from the version's frame store.
+"""Path and measurements of a clip's spinning LiDAR in each frame, from the version's frame store.
 
 A clip holds the sweeps of its input frames only. What the held-out sweeps measured is in the frame store the version
 was built from, beside the poses of the front camera that the sensor rides with.

@@ -1,4 +1,4 @@
-"""Spinning LiDARs whose beams are known: where they point, how they turn, how they sit beside the front camera.
+"""Known spinning LiDARs: their beam angles, how they turn, and how they sit beside the front camera.
 
 PandaSet's Pandar64 fires its 64 beams every 0.2 degrees of its own turn: on log 002 each beam has one firing in each of
 1800 columns, and the published elevations, with the sensor posed as here, are met to 0.01 degrees (median).

@@ -1,4 +1,4 @@
-"""What a spinning LiDAR truly measured, as an image of its beams and firings: the truth of a rendered range image."""
+"""True range image of a spinning LiDAR: its measured returns as an image of beams and firings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of LPIPS from files that lie on this machine; nothing is downloaded."""
+"""Find LPIPS weights in files on this machine; nothing is downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which LiDAR points scene flow is scored on, and what counts as their true motion."""
+"""Which LiDAR points scene flow is scored on, and which annotation is their true motion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a view truly showed, at the size it is rendered: image, sparse LiDAR depth and moving mask.
+"""Truth of a view at the rendered size: image, sparse LiDAR depth and moving mask.
 
 The image is the decoded JPEG divided by 255, sRGB-coded as stored. A smaller size is the mean of the source pixels that
 a pixel covers, taken in that coding; when the sizes do not divide, whole source pixels are taken and those on a border

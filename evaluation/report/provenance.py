@@ -1,4 +1,4 @@
-"""Where the numbers came from: data, weights, configuration, machine, and how the training went."""
+"""Provenance of an evaluation: data, weights, configuration and machine."""
 
 from __future__ import annotations
 

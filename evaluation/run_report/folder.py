@@ -1,4 +1,4 @@
-"""What a run folder of flux4d-train holds, as far as it is there: the run may still be going on."""
+"""Read a run folder of flux4d-train as far as its files exist: the run may still be going on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few numbers that say how a training run goes."""
+"""Headline numbers of a training run: how far it is, how good, how fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of a training run for people, whatever was recorded."""
+"""Format numbers of a training run for people, whatever was recorded."""
 
 from __future__ import annotations
 

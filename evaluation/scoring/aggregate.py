@@ -1,4 +1,4 @@
-"""What one clip yields, and how the scores of all clips become one evaluation.
+"""Scores of one clip, and how the scores of all clips are aggregated to one evaluation.
 
 Clips may be scored by several processes: `ClipScores` travel between them as JSON and lose no bit on the way.
 """

@@ -1,4 +1,4 @@
-"""What is said of a scored clip in words: what is n/a and why, and the line of progress."""
+"""Notes about a scored clip: what is n/a and why, and its line of progress."""
 
 from __future__ import annotations
 

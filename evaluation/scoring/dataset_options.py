@@ -1,4 +1,4 @@
-"""How a dataset was built, as far as it changes what is scored."""
+"""Say in words how a dataset's options differ from the protocol, as far as they change scores."""
 
 from __future__ import annotations
 

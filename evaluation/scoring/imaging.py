@@ -1,4 +1,4 @@
-"""What cameras do to an image, as far as renderings are made to show it before their colours are scored."""
+"""Imaging model of a scored rendering: rolling shutter and exposure of the cameras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well the annotation agrees with itself: methods that differ by less cannot be told apart by it.
+"""Noise floor of the annotation: methods that differ by less cannot be told apart by it.
 
 PandaSet's cuboids are keyed every fifth frame and interpolated between, and some keys are mis-timed. So the motion of
 a point with its cuboid as annotated and with the cuboid's smoothed track differ, though both read one annotation.

@@ -1,4 +1,4 @@
-"""What an evaluation yields: rows and summaries that travel as one JSON file."""
+"""Results of an evaluation: rows and summaries that are saved as one JSON file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pinhole cameras with a time: what a rendering is taken with."""
+"""Pinhole cameras, each with a time: poses, intrinsics and size of the images to render."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where points are in a view's image, and whether any view of a clip has them in its image."""
+"""View frustum: where points fall in a view's image, and whether any view of a clip contains them."""
 
 from __future__ import annotations
 

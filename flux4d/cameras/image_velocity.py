@@ -1,4 +1,4 @@
-"""How fast each Gaussian moves in the image: the projection's Jacobian times its velocity before the camera."""
+"""Optical flow of Gaussians, pixels a second: the projection's Jacobian times the velocity relative to the camera."""
 
 from __future__ import annotations
 

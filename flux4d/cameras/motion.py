@@ -1,4 +1,4 @@
-"""How a camera moves: its twist from the poses of its clip, and where points are in its axes a moment later."""
+"""Camera motion: the twist (linear and angular velocity) from the clip's poses, and points seen a moment later."""
 
 from __future__ import annotations
 

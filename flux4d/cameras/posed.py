@@ -1,4 +1,4 @@
-"""What a camera needs to be placed: all that `store_schema` says of a view but its content."""
+"""The protocol of a posed camera: time, pose, intrinsics and size, without an image."""
 
 from __future__ import annotations
 

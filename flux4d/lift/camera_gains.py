@@ -1,4 +1,4 @@
-"""How bright the cameras of a rig are beside each other, read from the LiDAR points that they coloured.
+"""Relative brightness of a rig's cameras, from the LiDAR points that two of them coloured.
 
 Each camera sets its own exposure and white balance, and neighbouring cameras colour the same surface in turn. Points
 of two cameras that lie within a few centimetres of each other show one surface twice: the median ratio of their colours

@@ -1,4 +1,4 @@
-"""The nearest point of a cloud, exactly, for a cloud that is asked too rarely to pay for a k-d tree.
+"""Nearest neighbour of single points in a cloud, exact, for few queries (a k-d tree would not pay).
 
 The cloud is sorted along a Morton curve; runs of `_FAN` points are leaves, runs of `_FAN` leaves nodes and so on, each
 with its bounding box: no pointers, and a sort is most of the build. Points that crowd one cell of the curve, for
@@ -100,6 +100,7 @@ def _build(cloud: Array, rows: Array) -> tuple[Array, Array, Array]:
     for i in range(len(rows)):
         for axis in range(3):
             points[i, axis] = cloud[rows[i], axis]
+    # How many boxes each level has, and where it begins.
     starts = np.zeros(16, np.int64)
     height, count = 0, len(rows)
     while height == 0 or count > 1:
@@ -108,6 +109,7 @@ def _build(cloud: Array, rows: Array) -> tuple[Array, Array, Array]:
         height += 1
     boxes = np.empty((starts[height], 6), cloud.dtype)
     boxes[:, :3], boxes[:, 3:] = np.inf, -np.inf
+    # Boxes of the leaves from their points, then of each level from the one below.
     for i in range(len(points)):
         for axis in range(3):
             boxes[i // _FAN, axis] = min(boxes[i // _FAN, axis], points[i, axis])
@@ -136,6 +138,7 @@ def _query(
     gaps = np.empty(_FAN * height + 1)
     best = 0  # what was nearest to the point asked before is a good guess
     for i in turns:
+        # Depth first from the root, nearest child first, past every box that is farther than the best so far.
         x, y, z = np.float64(asked[i, 0]), np.float64(asked[i, 1]), np.float64(asked[i, 2])
         least = _squared(x - points[best, 0], y - points[best, 1], z - points[best, 2])
         levels[0], nodes[0], gaps[0], top = height - 1, 0, 0.0, 1

@@ -1,4 +1,4 @@
-"""A lifted scene as it is kept and sent: integers on grids, in one buffer that is read, pinned and uploaded whole.
+"""A lifted scene packed for cache and upload: integers on grids, in one buffer that is read, pinned and uploaded whole.
 
 What all Gaussians have in common (opacity, no rotation, no velocity) is a number here and becomes a column where the
 scene is used. The bytes are those of `flux4d.lift.packed_header`.

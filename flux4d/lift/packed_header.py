@@ -1,4 +1,4 @@
-"""The header of a packed scene (`flux4d.lift.packed`): all but the columns, and where each of them is.
+"""Binary layout of a packed scene (`flux4d.lift.packed`): its header, and offset, type and shape of each column.
 
 The bytes: `_MAGIC`, length of the header (4 bytes), the header (JSON), then the columns, little-endian, each from a
 multiple of 64 bytes on.
@@ -22,7 +22,7 @@ FULL_COLOUR = 65535
 MAX_MOTION_ORDER = 8
 """Highest order of a motion polynomial; the paper's is 1."""
 COUNTS = ("lidar", "sky", "sourced", "eight_bit")
-"""What of the header the columns tell themselves."""
+"""Entries of the header that follow from the columns."""
 COLUMNS: Mapping[str, tuple[str, str, int]] = MappingProxyType(
     {
         "positions": ("lidar", "<i4", 3),

@@ -1,4 +1,4 @@
-"""Which LiDAR points of a clip are worth a Gaussian, and how far apart they are."""
+"""Select the LiDAR points of a clip that become Gaussians, and their distance to each other (scale)."""
 
 from __future__ import annotations
 

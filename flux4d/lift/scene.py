@@ -1,4 +1,4 @@
-"""A clip to its starting scene: one Gaussian for each LiDAR point of the input frames, plus the background.
+"""Lift a clip: one Gaussian for each LiDAR point of the input frames, plus the background (paper 3.1).
 
 Paper section 3.1 and supplement A.2. Ground truth of the clip (`flow`, `flow_class`, `bucket`, boxes, masks)
 and the pixels of target views are never read here.

@@ -1,4 +1,4 @@
-"""Background Gaussians: what the cameras see and no LiDAR return explains (sky, far buildings, glass).
+"""Background Gaussians for what cameras see and LiDAR does not measure: sky, far buildings, glass.
 
 The paper puts 1,000,000 random points on the upper hemisphere at 4 times the length of the scene's bounding
 box. Here they form a Fibonacci lattice on the whole sphere at that radius, only where a view of the clip

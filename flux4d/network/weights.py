@@ -1,4 +1,4 @@
-"""Network weights on disk: one safetensors file that knows its network."""
+"""Network weights as one safetensors file that also holds the network's configuration."""
 
 from __future__ import annotations
 

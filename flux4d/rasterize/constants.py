@@ -1,4 +1,4 @@
-"""The constants that fix what an image of Gaussians is: the values of gsplat 1.5.3."""
+"""Constants of rasterisation that decide every pixel: the values of gsplat 1.5.3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every backend is given: Gaussians, their features and cameras, of one dtype on one device, checked."""
+"""Check what every backend is given: Gaussians, features and cameras of one dtype on one device."""
 
 from __future__ import annotations
 

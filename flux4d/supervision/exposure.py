@@ -1,4 +1,4 @@
-"""What a camera makes of a scene's colours: an affine map of RGB for each camera of a clip.
+"""Exposure of cameras: an affine map of RGB for each camera of a clip.
 
 The cameras of a rig set exposure and white balance on their own, so a scene coloured by several of them fits none
 exactly. The correction rgb' = A rgb + b is that of Urban Radiance Fields (https://arxiv.org/abs/2111.14643, section

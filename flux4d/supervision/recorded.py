@@ -1,4 +1,4 @@
-"""A view as a log records it: the image row after row, LiDAR depth at one time."""
+"""Render a view as it was recorded: colours through the rolling shutter, LiDAR depth at one time."""
 
 from __future__ import annotations
 

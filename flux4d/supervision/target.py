@@ -1,4 +1,4 @@
-"""What a rendering is compared with: a stored view, decoded, at the rendered size.
+"""Target of a rendering: a stored view decoded at the rendered size, with LiDAR depth and moving mask.
 
 In two parts. `pack_target` works on the host and gives what is small to send: 8-bit pixels and depth samples.
 `unpack_target` makes floats of them wherever they are.

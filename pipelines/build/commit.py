@@ -1,4 +1,4 @@
-"""The end of a build: shards become a version, by one rename; and what earlier builds left is found again."""
+"""Commit a build: finished shards become a version by one rename; results of earlier builds are found again."""
 
 from __future__ import annotations
 

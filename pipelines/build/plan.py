@@ -1,4 +1,4 @@
-"""What a build will do: logs, clips, frames and shards, all decided before any work starts."""
+"""Plan of a build: its options, and the logs, clips, frames and shards, decided before any work starts."""
 
 from __future__ import annotations
 

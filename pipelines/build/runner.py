@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, on a local Dask cluster or on an existing one."""
+"""Where build tasks run: in this process, on a local Dask cluster or on an existing one."""
 
 from __future__ import annotations
 

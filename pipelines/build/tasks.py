@@ -1,4 +1,4 @@
-"""The units of work a worker runs. Each is idempotent and returns a small record; bad input comes back in it."""
+"""Build tasks of a worker: make frames, make a shard. Each can be repeated; bad input is returned as an error."""
 
 from __future__ import annotations
 

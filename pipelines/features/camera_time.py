@@ -1,4 +1,4 @@
-"""A camera's exposure taken a little before or after its stamp.
+"""Shift a camera in time: its exposure a little before or after its stamp, its pose moved along its path.
 
 The stamps of a log may be off from the moment of exposure by a constant of the camera (measured by
 ``benchmarks/alignment/__main__.py``, see docs/time.md). Then the pose has to move with the time: along the camera's own

@@ -1,4 +1,4 @@
-"""What determines the features of a frame beside its raw files."""
+"""Configuration that decides the features of a frame, beside its raw files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything one frame of a log needs, computed once: lift, projected depth, flow, masks, boxes."""
+"""All features of one frame: lifted points, projected depth, scene flow, masks and boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frame's images: read and measured at once, decoded one after another into the same memory."""
+"""Encoded images of a frame: read and measured at once, decoded one after another into the same memory."""
 
 from __future__ import annotations
 

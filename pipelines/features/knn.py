@@ -86,6 +86,7 @@ def _positions(
     for i in range(count):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         xyz[0], xyz[1], xyz[2] = x + 0.0, y + 0.0, z + 0.0  # -0.0 and 0.0 are one position
+        # Mix the bits of the three numbers to a place in the table, then look there and after.
         mixed = words[0] * np.uint64(0x9E3779B97F4A7C15) ^ words[0] >> np.uint64(32)
         mixed = (mixed + words[1]) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = ((mixed ^ mixed >> np.uint64(29)) + words[2]) * np.uint64(0x94D049BB133111EB)
@@ -117,6 +118,7 @@ def _build(
         np.empty(_SORTED, dtype=np.int64),
         np.empty((_SORTED, 4)),
     )
+    # Halve runs of rows by rank, without recursion: the right part waits on the stack.
     stack[0, 0], stack[0, 1], top = 0, len(rows), 1
     while top > 0:
         top -= 1
@@ -161,6 +163,7 @@ def _select(
 ) -> None:
     """Order rows start..stop so that none before `middle` is greater on the axis than one from it on."""
     while stop - start > _SORTED:
+        # Quickselect: keep the side in which the middle lies.
         pivot = _pivot(rows, start, stop, middle, axis, values)
         split = _partition(rows, start, stop, axis, pivot)
         if middle < split:
@@ -255,6 +258,7 @@ def _boxes(
         First node of each level [height], from the leaves' parents up.
     """
     num_leaves = (len(rows) + LANES - 1) // LANES
+    # How many nodes each level has, and where it begins.
     levels, height, total, count = np.zeros(32, dtype=np.int64), 0, 0, num_leaves
     while height == 0 or count > 1:
         levels[height] = total
@@ -263,6 +267,7 @@ def _boxes(
         height += 1
     boxes, first_child = np.empty((total, 6, LANES)), np.empty(total, dtype=np.int64)
     boxes[:, :3], boxes[:, 3:] = np.inf, -np.inf
+    # Boxes of the leaves from their points, then of each level from the one below.
     for i in range(len(rows)):
         leaf = i // LANES
         for axis in range(3):
@@ -300,6 +305,7 @@ def _query(
     state = np.empty(_BEST + (k + _CHUNK - 1) // _CHUNK * _CHUNK * LANES)
     stack, stack_gaps = np.empty(LANES * (len(levels) + 1), dtype=np.int64), np.empty(LANES * (len(levels) + 1))
     for leaf in range(len(leaves)):
+        # All points of a leaf ask together: own points first, they are near and give a small `worst`.
         size = min(LANES, len(rows) - leaf * LANES)
         for i in range(6):
             box[i] = boxes[leaf // LANES, i, leaf % LANES]
@@ -309,6 +315,7 @@ def _query(
         for level in range(len(levels)):  # from the leaf up: its siblings, the siblings of its parent, ...
             lane, at = at % LANES, at // LANES
             top = _push(boxes, first_child, levels[level] + at, lane, box, worst, gaps, stack, stack_gaps, 0)
+            # Depth first through what may still hold something nearer than the worst neighbour so far.
             while top > 0:
                 top -= 1
                 if stack_gaps[top] < worst:
@@ -392,6 +399,7 @@ def _scan(
         x1, y1, z1 = leaves[leaf, 0, i + 1], leaves[leaf, 1, i + 1], leaves[leaf, 2, i + 1]
         x2, y2, z2 = leaves[leaf, 0, i + 2], leaves[leaf, 1, i + 2], leaves[leaf, 2, i + 2]
         x3, y3, z3 = leaves[leaf, 0, i + 3], leaves[leaf, 1, i + 3], leaves[leaf, 2, i + 3]
+        # Distances of four points to all that ask (a lane each), sorted into their three best so far.
         me = own + i  # the lane that is the first of the four itself
         for lane in range(leaves.shape[2]):
             x, y, z = state[lane], state[_Y + lane], state[_Z + lane]
@@ -405,6 +413,7 @@ def _scan(
             state[_BEST + lane], state[_BEST + LANES + lane], state[_BEST + 2 * LANES + lane] = first, second, third
             state[_NEW + lane], state[_NEW + LANES + lane] = d0, d1
             state[_NEW + 2 * LANES + lane], state[_NEW + 3 * LANES + lane] = d2, d3
+        # What fell out of the first three goes on to the next three, where k is larger.
         for row in range(_BEST + _CHUNK * LANES, len(state), _CHUNK * LANES):
             _insert_chunk(state[_NEW:], state[row:], leaves.shape[2])
     worst = 0.0

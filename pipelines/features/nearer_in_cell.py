@@ -1,4 +1,4 @@
-"""A cheap sign of a wrong colour: something much nearer in the same small cell of the image."""
+"""A cheap proxy for wrong colours: is there something much nearer in the same 8x8 pixels of the image?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which LiDAR returns a camera can see, and of which its pixel surely shows the colour.
+"""Visibility of LiDAR returns in a camera: which are occluded, and of which the pixel surely shows the colour.
 
 The LiDAR stands above the cameras and looks over things that hide the background from them: projected alone,
 such background returns land on the thing in front. A return is hidden when nearer returns surround it in the

@@ -61,6 +61,7 @@ def judge(
     enclosed: NDArray[np.bool_],  # [256] sets of octants that enclose
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which points are visible [Q] and which are clear [Q]; the image has that many cells across and down."""
+    # Directions in focal lengths: the rules are angles, whatever the size of the image.
     at = np.empty_like(uv)
     for i in range(len(uv)):
         at[i, 0], at[i, 1] = uv[i, 0] / focal[0], uv[i, 1] / focal[1]
@@ -68,12 +69,15 @@ def judge(
     # column lies together in memory, because windows are higher than wide.
     nearest = np.full((columns + 2 * _CELLS_U + 1, rows + 2 * _CELLS_V + 1), -1, dtype=np.int32)
     near = np.full(nearest.shape, np.inf, dtype=np.float32)
+    # The nearest return of each cell.
     for i in range(len(at)):
         c, r = _cell(at[i])
         if nearest[c, r] < 0 or depth[i] < depth[nearest[c, r]]:
             nearest[c, r], near[c, r] = i, depth[i]
+    # Least depths of rows and corners of the window, once for all points: most are settled by them.
     across = _row_minimum(near)
     corner = _corner_minimum(across)
+    # Each point: hidden when nearer returns surround it; doubtful in colour when one is close beside it.
     visible, clear = np.ones(len(at), dtype=np.bool_), np.ones(len(at), dtype=np.bool_)
     for i in range(len(at)):
         c, r = _cell(at[i])
@@ -156,6 +160,7 @@ def _surrounded(
     octants = 0
     for step in range(2 * _CELLS_V + 1):
         r = row + (step + 1) // 2 if step % 2 else row - step // 2
+        # No cell of this row lies higher than `below` under the point: the loosest limit of the row.
         below = max((r - _CELLS_V) * CELL_RAD - at[i, 1] - 1e-9, 0.0)
         highest = _rounded_up(_limit(_road(depth[i], below)))
         for c in range(column - _CELLS_U, column + _CELLS_U + 1):
@@ -163,6 +168,7 @@ def _surrounded(
                 j = nearest[c, r]
                 du, dv = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1]
                 if abs(du) <= _WINDOW_RAD[0] and abs(dv) <= _WINDOW_RAD[1]:
+                    # Below the point a road through it comes nearer: only what is nearer than that counts.
                     if depth[j] < _limit(_road(depth[i], max(dv, 0.0))):
                         octants |= 1 << _octant(du, dv)
         if enclosed[octants]:

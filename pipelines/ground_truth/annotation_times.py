@@ -1,4 +1,4 @@
-"""When each cuboid is true: boxes are drawn around returns that were measured before the sweep's stamp."""
+"""The time at which each cuboid is true: boxes follow returns that were measured before the sweep's stamp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cuboids of a log around a frame: which exist, which frame says what moves, and each read once."""
+"""A window of cuboids around a frame: which neighbours exist, which tells what moves; each table is read once."""
 
 from __future__ import annotations
 

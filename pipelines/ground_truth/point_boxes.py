@@ -1,4 +1,4 @@
-"""Which annotated box each LiDAR point lies in."""
+"""Assign LiDAR points to annotated boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frame from above: points by flow class, boxes by LiDAR, and an arrow for what moves."""
+"""Bird's-eye view of a frame: points by flow class, boxes by LiDAR, and an arrow for what moves."""
 
 from __future__ import annotations
 

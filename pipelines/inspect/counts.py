@@ -1,4 +1,4 @@
-"""The numbers of a frame: what the JSON line holds, and the rows of the page's tables."""
+"""Counts of a frame: points, flow classes and depth, for the JSON line and the page's tables."""
 
 from __future__ import annotations
 

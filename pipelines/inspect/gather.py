@@ -1,4 +1,4 @@
-"""Everything the page of a frame shows, made by the same functions that fill the store."""
+"""Collect everything the page of a frame shows, with the same functions that fill the store."""
 
 from __future__ import annotations
 

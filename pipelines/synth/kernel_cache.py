@@ -1,4 +1,4 @@
-"""Compiled kernels that outlive their source are dropped.
+"""Drop numba's cached kernels of the generated street when any of its sources changed.
 
 Numba's cache watches only the file of the cached function, and the street's kernels call kernels of other
 files: without this an edit (or an update of the package) would go on running the old code, silently.

@@ -1,4 +1,4 @@
-"""One entry of a `LocalCache`: the object's bytes, then the blake3 of key, NUL and these bytes."""
+"""File format of one cache entry: the object's bytes, then the blake3 of key, NUL and these bytes."""
 
 from __future__ import annotations
 

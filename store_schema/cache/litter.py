@@ -1,4 +1,4 @@
-"""Names of unfinished cache files, which say who writes them: what a dead process of this machine left can go at once.
+"""Names of unfinished cache files with host and process in them, so that those of dead processes can be removed.
 
 .tmp-{machine}-{process id}-{writer}-{unique}
 """

@@ -1,4 +1,4 @@
-"""A bounded folder of byte objects by key, shared by threads, processes and runs: what is slow to get is got once.
+"""A bounded local cache of bytes by key, shared by threads, processes and runs: each object is made once.
 
     FOLDER/ab/abcd...   one entry, see `store_schema.cache.entry`
     FOLDER/.lock        held by the one process that lets old entries go, see `store_schema.cache.space`
@@ -124,9 +124,10 @@ class LocalCache:
         return found
 
     def _obtain(self, keys: Sequence[str], make: Makes, check: Check | None) -> dict[str, Content]:
-        """Objects of `keys` that this thread made or that others made meanwhile; those that others failed to make lack.
+        """Objects of `keys` that this thread made, or that other threads made meanwhile.
 
-        All of them lack only when another thread failed at each: the next claim is for who comes first.
+        An object that another thread failed to make is missing from the result; the caller asks again, and then
+        whoever comes first makes it.
         """
         own: dict[str, Future[Content]] = {}
         others: dict[str, Future[Content]] = {}

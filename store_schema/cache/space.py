@@ -1,4 +1,4 @@
-"""Keep a folder of cache entries below its bound while many threads and processes write into it.
+"""Keep a cache folder below its size limit while many threads and processes write into it.
 
 Every file counts with what it takes on the disk: whole blocks, so an entry of 20 bytes counts 4096. Folders do not
 count, nor what lies in another user's folders that cannot be listed.

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all: write aside, fsync, rename.
+"""Atomic writes: files and folders are there whole or not at all (write aside, fsync, rename).
 
 A remote object (see `store_schema.files.location`) is written by one upload, which object stores make visible only when
 it is complete.

@@ -1,4 +1,4 @@
-"""Places of files: a local path or any fsspec URL (``s3://``, ``gs://``), behind `pathlib.Path`'s methods.
+"""Paths and URLs: a local path or any fsspec URL (``s3://``, ``gs://``) behind `pathlib.Path`'s methods.
 
 A URL becomes a `upath.UPath`, which has the methods of `Path` that this code uses but is no subclass of it.
 Credentials and endpoints come from the environment, as the file system's own library reads them

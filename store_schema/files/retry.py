@@ -1,4 +1,4 @@
-"""Read again when the connection failed: bounded attempts with growing, jittered pauses.
+"""Retry reads after lost connections: bounded attempts with growing, jittered pauses.
 
 Only what may be better a moment later is tried again: a lost or refused connection, a time-out, an answer cut short,
 HTTP 408, 429 and 5xx. A missing file, refused access, wrong credentials or a bad request is an answer, and final; so

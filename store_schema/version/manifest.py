@@ -1,4 +1,4 @@
-"""What a dataset version is: a hash over schema, resolved config and shard hashes, and nothing else.
+"""The manifest of a dataset version: schema, resolved config and shard hashes; its hash is the version.
 
 No time, host, worker count or order enters the hash. Who built it, when and from which files is provenance,
 kept beside the manifest (`store_schema.version.provenance`).

@@ -1,4 +1,4 @@
-"""Get members of one clip out of their shards: few requests over a network, one open file on a disk."""
+"""Read members of one clip from their shards: few requests over a network, one open file on a disk."""
 
 from __future__ import annotations
 

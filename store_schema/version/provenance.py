@@ -1,4 +1,4 @@
-"""Where something came from: code commit, package versions, inputs. Recorded beside a version, never hashed into it."""
+"""Provenance: code commit, package versions, inputs. Recorded beside a version, never hashed into it."""
 
 from __future__ import annotations
 

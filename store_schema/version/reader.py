@@ -1,4 +1,4 @@
-"""Read clips one after the other with a rule for damaged ones: stop, or drop and count."""
+"""Read clips one after the other, with a policy for damaged ones: stop, or skip and count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read every byte of a version and name what is not as it was written: file, shard, clip."""
+"""Verify a version: read every byte and name what is not as it was written (file, shard, clip)."""
 
 from __future__ import annotations
 

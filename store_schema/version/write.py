@@ -1,4 +1,4 @@
-"""Write a version's files around its shards; the manifest last, for its presence says that the version is complete."""
+"""Write a version's files around its shards; the manifest comes last and says that the version is complete."""
 
 from __future__ import annotations
 

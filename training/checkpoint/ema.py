@@ -1,4 +1,4 @@
-"""The running mean of a network's weights: steadier than the weights of any one step, so it is what is evaluated."""
+"""Exponential moving average (EMA) of a network's weights: steadier than any one step, so it is what is evaluated."""
 
 from __future__ import annotations
 

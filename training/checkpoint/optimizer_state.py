@@ -1,4 +1,4 @@
-"""Adam's state by the names of parameters: their order in the optimiser may change, their meaning may not."""
+"""State of the Adam optimiser by parameter names, so that it can be loaded whatever the parameters' order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of torch's random generators: the CPU's and that of the card a network is on."""
+"""States of torch's random generators, of the CPU and of the network's GPU."""
 
 from __future__ import annotations
 

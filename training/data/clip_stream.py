@@ -1,4 +1,4 @@
-"""The stream of samples: in the one global order, made ahead by threads, continued mid-epoch to the very next one."""
+"""The stream of samples in the sampler's order, made ahead by threads; resumes mid-epoch at the very next one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packed samples out of a dataset version: only the bytes a step needs are read, and what lifting made is kept.
+"""Packed samples from a dataset version: only the bytes a step needs are read, and lifted clips are cached.
 
 A clip is lifted once; after that its packed scene and the depth of its target views at the trained size come from the
 local cache, under a key of everything they are made of: the stored bytes, the settings and the code that lifts.

@@ -1,4 +1,4 @@
-"""What one micro-batch trains on: a lifted clip and some of its target views, packed on the host or on the device."""
+"""One sample of a training step: a lifted clip and some of its target views, packed on the host or on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sample comes when: a pure function of (dataset version, seed, sample number), the same for any number of ranks.
+"""The sampler: which clip comes when, as a pure function of dataset version, seed and sample number.
 
 Sample number g counts over the whole run. Epoch ``g // N`` goes once through the N clips, in an order drawn for it;
 rank r of W takes the samples with ``g % W == r``, so the global order knows nothing of W, and a rank's loader threads

@@ -1,4 +1,4 @@
-"""Samples to the device, one ahead: copied while the step before is still computing."""
+"""Upload samples to the device one ahead, while the step before is still computing."""
 
 from __future__ import annotations
 

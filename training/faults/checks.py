@@ -1,4 +1,4 @@
-"""Settings that this machine, or this number of processes, would have to ignore are errors before anything is done."""
+"""Refuse settings that this machine or this number of processes cannot follow, before anything is done."""
 
 from __future__ import annotations
 

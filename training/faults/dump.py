@@ -1,4 +1,4 @@
-"""What reproduces a loss that is not finite: the weights and the sample of that step, in one folder."""
+"""Dump and load the weights and the sample of a step whose loss is not finite, so that it can be repeated."""
 
 from __future__ import annotations
 

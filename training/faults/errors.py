@@ -1,4 +1,4 @@
-"""Why a training stops."""
+"""Exceptions that end a training."""
 
 from __future__ import annotations
 

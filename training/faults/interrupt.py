@@ -1,4 +1,4 @@
-"""A stop that waits for the end of the step: a scheduler's SIGTERM, or Ctrl-C."""
+"""Stop cleanly on SIGTERM or Ctrl-C: after the end of the running step."""
 
 from __future__ import annotations
 

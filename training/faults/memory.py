@@ -1,4 +1,4 @@
-"""From a failed allocation to advice: which memory, how much of it, what to lower."""
+"""Advice when memory runs out: which memory, how much of it, which settings to lower."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loss that is not finite: which clip, and a folder that reproduces it."""
+"""Find the clip that made the loss not finite, and dump what reproduces it."""
 
 from __future__ import annotations
 

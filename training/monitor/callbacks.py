@@ -1,4 +1,4 @@
-"""Who is told how a training goes: a screen, a board, a test."""
+"""Callbacks: what is told how a training goes (a screen, TensorBoard, a test)."""
 
 from __future__ import annotations
 

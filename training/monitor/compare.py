@@ -1,4 +1,4 @@
-"""Two run folders side by side: what differs in settings and origin, and what came of it."""
+"""Compare two run folders: settings, origin and metrics side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training goes: a live display on a terminal, plain lines in a log file."""
+"""Progress of a training on the screen: a live display on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Early evaluation: the evaluator's own scores of held-out clips while the training runs."""
+"""Early evaluation: score held-out clips with the evaluator's metrics while the training runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: scalars, images, speeds."""
+"""Write a run to TensorBoard: scalars, images, a histogram of speeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: a trace of a few steps, and the mean time of each phase."""
+"""Profile a training: a trace of a few steps, and the mean time of each phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one optimiser step did: a line of ``metrics.jsonl``, a row on the screen, a point on a board."""
+"""The report of one optimiser step: a line of ``metrics.jsonl``, a row on the screen, a point in TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From accumulated gradients to new weights."""
+"""Update the weights from accumulated gradients: reduce over ranks, clip, step, schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run folder: whose it is, what is written into it when a run begins, and made ready when it goes on."""
+"""The run folder: taken by one run, filled when it begins, made ready when it goes on."""
 
 from __future__ import annotations
 

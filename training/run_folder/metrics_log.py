@@ -1,4 +1,4 @@
-"""Logs of one JSON object a line, which a run that goes on continues as if it had never stopped."""
+"""Logs with one JSON object a line; a resumed run continues them as if it had never stopped."""
 
 from __future__ import annotations
 

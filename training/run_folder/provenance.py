@@ -1,4 +1,4 @@
-"""What a run folder says of its origin: data, code, packages, hardware."""
+"""Provenance of a run: data, code, packages and hardware, for ``run.json``."""
 
 from __future__ import annotations
 

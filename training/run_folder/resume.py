@@ -1,4 +1,4 @@
-"""A run that goes on must go on as it began: the evaluator takes its settings for those of every step."""
+"""Check that a resumed run has the settings it began with; the evaluator takes them for those of every step."""
 
 from __future__ import annotations
 

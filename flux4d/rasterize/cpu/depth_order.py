@@ -1,4 +1,4 @@
-"""Front to back: a stable radix sort of positive depths, several times faster than a comparison sort."""
+"""Sort splats front to back: a stable radix sort of positive depths, several times faster than a comparison sort."""
 
 from __future__ import annotations
 

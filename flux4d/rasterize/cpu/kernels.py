@@ -94,11 +94,13 @@ def constants(dtype: np.dtype[Any], max_alpha: float) -> Constants:
 @njit(**_PIECE)
 def exp_minus_8(u: Any, k: Constants) -> Any:
     """exp(-8 u) for u in [0, 0.7]; above, the value at 0.7."""
+    # Below the alpha threshold the exact value does not matter: hold the argument inside the fitted range.
     u = least(u, k.farthest)
     # In pairs and not one after the other: what follows waits half as long.
     square = u * u
     p = fma(fma(fma(u, k.e6, k.e5), square, fma(u, k.e4, k.e3)), square, fma(u, k.e2, k.e1))
     p = fma(p, u, k.one)
+    # Three squarings: the polynomial gave exp(-u).
     p = p * p
     p = p * p
     return p * p
@@ -112,10 +114,14 @@ def _blocks_reached(
 
     The least sigma over a rectangle is at the mean if that is inside, else on the nearer vertical or horizontal edge.
     """
+    # The rectangle of pixel centres of each of the 16 blocks, one block a lane.
     x0, x1 = load(frame, 0), load(frame, LANES)
     y0, y1 = load(frame, 2 * LANES), load(frame, 3 * LANES)
+    # Nearest corner or edge of each rectangle to the mean; both are 0 where the mean is inside.
     dx = least(greatest(x0, mx), x1) - mx
     dy = least(greatest(y0, my), y1) - my
+    # On the nearer vertical edge the conic is least at dy = -dx b / c, on the horizontal one at dx = -dy b / a,
+    # held to the edge's ends.
     across_dy = least(greatest(y0 - my, k.zero - dx * b_over_c), y1 - my)
     down_dx = least(greatest(x0 - mx, k.zero - dy * b_over_a), x1 - mx)
     near = least(_clearance(dx, across_dy, a, b, c, k), _clearance(down_dx, dy, a, b, c, k))
@@ -133,6 +139,7 @@ def _clearance(dx: Any, dy: Any, a: Any, b: Any, c: Any, k: Constants) -> Any:
 @njit(**_PIECE)
 def _alpha(x: Any, y: Any, mx: Any, my: Any, a: Any, b: Any, c: Any, opacity: Any, k: Constants) -> Any:
     """Offsets dx, dy of the mean from the pixels, opacity times falloff, and alpha: clamped, 0 below the threshold."""
+    # sigma / 8 of the conic form; the factors were put into a, b, c.
     dx, dy = mx - x, my - y
     u = fma(fma(a, dx, b * dy), dx, dy * dy * c)
     raw = exp_minus_8(u, k) * opacity
@@ -197,6 +204,7 @@ def forward(
     stride = (4 + channels) * LANES  # a block: x | y | light, negative once finished | last splat | features
     state, frame = _aligned(TILE * stride, zeros), _aligned(4 * LANES, zeros)
     for tile in range(part, len(starts) - 1, parts):
+        # Set up the tile: pixel centres, full light, nothing blended yet.
         top, side = tile // across * TILE, tile % across * TILE
         rows, columns = min(TILE, height - top), min(TILE, width - side)
         state[:] = k.zero
@@ -208,16 +216,19 @@ def forward(
             store(state, block * stride + 3 * LANES, spread(-k.one))
         place = -k.one
         for i in range(starts[tile], starts[tile + 1]):
+            # Every now and then: drop blocks in which no pixel takes light any more; end with the last of them.
             place += k.one
             if (i - starts[tile]) % _LOOK == _LOOK - 1:
                 alive = _still_lit(state, stride, alive, k)
                 if alive == 0:
                     break
+            # Members jump about in memory: ask for a later splat's rows while this one is blended.
             if i + _AHEAD < starts[tile + 1]:
                 ahead = members[i + _AHEAD]
                 prefetch(splats, ahead * columns_of_splat)
                 prefetch(splats, ahead * columns_of_splat + columns_of_splat - 1)
                 prefetch(reach, ahead * REACH)
+            # This splat's numbers, the same for all pixels; and the blocks it reaches.
             g = members[i]
             at = g * columns_of_splat
             mx, my, opacity = splats[at], splats[at + 1], splats[at + 5]
@@ -231,14 +242,17 @@ def forward(
                 block = lowest_bit(hits)
                 hits &= hits - 1
                 at = block * stride
+                # Blend the splat into the 16 pixels of a block, front to back: weight = light alpha.
                 alpha = _alpha(load(state, at), load(state, at + LANES), mx, my, a, b, c, opacity, k)[3]
                 light = load(state, at + 2 * LANES)
                 taken = light * alpha
                 behind = light - taken
+                # A pixel that would fall to the stop takes no more: its light stays, with a minus sign as a mark.
                 open_ = behind > k.stop
                 light = where(open_, behind, minus_magnitude(light))
                 weight = where(open_, taken, k.zero)
                 store(state, at + 2 * LANES, light)
+                # Remember the last splat that counted: the backward pass begins there.
                 store(state, at + 3 * LANES, where(weight > k.zero, place, load(state, at + 3 * LANES)))
                 features = load_rows(state, at + 4 * LANES, zeros)
                 store_rows(state, at + 4 * LANES, add_product(features, weight, colour))
@@ -325,6 +339,7 @@ def backward(
     stride = (5 + channels) * LANES  # a block: x | y | light behind | S behind | last splat | v
     state, frame = _aligned(TILE * stride, zeros), _aligned(4 * LANES, zeros)
     for tile in range(part, len(starts) - 1, parts):
+        # Set up the tile as the forward pass left it: light behind the last splat, and the gradients that come in.
         top, side = tile // across * TILE, tile % across * TILE
         rows, columns = min(TILE, height - top), min(TILE, width - side)
         state[:] = k.zero
@@ -337,10 +352,12 @@ def backward(
                 state[at + 2 * LANES] = last[top + r, side + column]
                 for channel in range(channels):
                     state[at + (3 + channel) * LANES] = v_image[top + r, side + column, channel]
+        # Places run down, from the tile's last splat to its first.
         frame[0] = starts[tile + 1] - starts[tile]  # an integer becomes a float of the right type
         place = frame[0]
         for i in range(starts[tile + 1] - 1, starts[tile] - 1, -1):
             place -= k.one
+            # Ask for what comes later, as in the forward pass.
             if i - _AHEAD >= starts[tile]:
                 ahead = members[i - _AHEAD]
                 prefetch(splats, ahead * columns_of_splat)
@@ -349,6 +366,7 @@ def backward(
             hits = np.int64(touched[slots[i]])
             if hits == 0:
                 continue
+            # This splat's numbers, and sums over all of its pixels in the tile, a lane for each pixel of a block.
             at = members[i] * columns_of_splat
             mx, my, opacity = splats[at], splats[at + 1], splats[at + 5]
             a, b, c = splats[at + 2] * k.half * k.eighth, splats[at + 3] * k.eighth, splats[at + 4] * k.half * k.eighth
@@ -360,19 +378,25 @@ def backward(
                 block = lowest_bit(hits)
                 hits &= hits - 1
                 at = block * stride
+                # The same alpha as in the forward pass; splats behind the pixel's last one took no part.
                 dx, dy, raw, alpha = _alpha(load(state, at), load(state, at + LANES), mx, my, a, b, c, opacity, k)
                 alpha = where(load(state, at + 4 * LANES) >= place, alpha, k.zero)
+                # Undo the blending: light before this splat from the light behind it.
                 over_passed = k.one / (k.one - alpha)
                 light = load(state, at + 2 * LANES) * over_passed
                 store(state, at + 2 * LANES, light)
                 weight = light * alpha
+                # Gradient of the features: the pixel's gradient times the weight.
                 v = load_rows(state, at + 5 * LANES, zeros)
                 v_colour = add_product(v_colour, weight, v)
+                # dL/dalpha alpha: what this splat adds, less what it hides of those behind (S).
                 own = weight * dot(v, colour)
                 behind = load(state, at + 3 * LANES)
                 store(state, at + 3 * LANES, behind + own)
                 grad = own - behind * (alpha * over_passed)
+                # Where alpha was clamped, neither opacity nor shape changes it.
                 grad = where(raw <= k.max_alpha, grad, k.zero)
+                # Moments of the gradient: `add_up` makes position and conic gradients of them.
                 grad_x, grad_y = grad * dx, grad * dy
                 s, sx, sy = s + grad, sx + grad_x, sy + grad_y
                 sxx, sxy, syy = fma(grad_x, dx, sxx), fma(grad_x, dy, sxy), fma(grad_y, dy, syy)
@@ -396,18 +420,22 @@ def add_up(
     row_width = slot_width(columns)
     sums = np.empty(row_width, v_slots.dtype)
     for g in range(many * part // parts, many * (part + 1) // parts):
+        # A splat that no tile blended has no gradient, and rows that were never written.
         seen = False
         for slot in range(first_slots[g], first_slots[g + 1]):
             seen |= touched[slot] != 0
         if not seen:  # its opacity may be zero, its conic infinite
             v_splats[g] = k.zero
             continue
+        # Sum the splat's rows over its tiles, always in the order of the tiles.
         for chunk in range(0, row_width, LANES):
             value = spread(k.zero)
             for slot in range(first_slots[g], first_slots[g + 1]):
                 if touched[slot] != 0:
                     value = value + load(v_slots, slot * row_width + chunk)
             store(sums, chunk, value)
+        # sigma = (a dx^2 + 2 b dx dy + c dy^2) / 2 and alpha = opacity exp(-sigma): the chain rule from the moments
+        # to mean, conic and opacity.
         s, sx, sy = sums[channels], sums[channels + 1], sums[channels + 2]
         a, b, c = splats[g * columns + 2], splats[g * columns + 3], splats[g * columns + 4]
         v_splats[g, 0] = -(a * sx + b * sy)

@@ -159,10 +159,12 @@ def candidates(
     wide_y = np.sqrt(c.one + max(c.up, c.down) ** 2)
     slack = c.max_extent + c.max_extent * c.pixel_slack
     for g in range(many * part // parts, many * (part + 1) // parts):
+        # Behind the camera, too far or too faint: not seen.
         x, y, z = _to_camera(means, g, view)
         depths[g] = c.zero
         if not (z >= c.near and z <= c.far and opacities[g] >= c.threshold):
             continue
+        # A box that surely holds the splat's footprint: its largest scale in every direction.
         largest = max(max(abs(scales[g, 0]), abs(scales[g, 1])), abs(scales[g, 2])) * norm / z
         u, v = c.fx * x / z + c.cx, c.fy * y / z + c.cy
         # |J W R S| <= focal / z * sqrt(1 + lim^2) * |W| * largest scale
@@ -195,18 +197,22 @@ def forward(
     for m in range(many * part // parts, many * (part + 1) // parts):
         g = index[m]
         _ask_for(index, m + _AHEAD, means, quats, scales)
+        # Mean in camera axes, and its pixel.
         x, y, z = _to_camera(means, g, view)
         u, v = c.fx * x / z + c.cx, c.fy * y / z + c.cy
+        # Rows of J W R S: the Jacobian at the mean (its slope held near the image) times rotation and scales.
         rotation = _rotation(quats, g, c)[0]
         slope_x, slope_y = _clamped(x / z, -c.left, c.right), _clamped(y / z, -c.up, c.down)
         a = _scaled(_times(_row_of_jw(c.fx / z, slope_x, 0, view), rotation), scales, g)
         b = _scaled(_times(_row_of_jw(c.fy / z, slope_y, 1, view), rotation), scales, g)
+        # 2D covariance, blurred by eps2d, and its inverse, the conic.
         xx, xy, yy = _dot(a, a) + c.eps2d, _dot(a, b), _dot(b, b) + c.eps2d
         det = xx * yy - xy * xy
         means2d[m, 0], means2d[m, 1], depths[m] = u, v, z
         keep = det > c.zero
         det = det if keep else c.one
         conics[m, 0], conics[m, 1], conics[m, 2] = yy / det, -xy / det, xx / det
+        # gsplat's radii: how far the splat is above the alpha threshold; culled outside the image.
         reach = c.two * np.log(opacities[g] / c.threshold)
         cut = min(np.sqrt(reach), c.max_extent)
         deviation_x, deviation_y = np.sqrt(xx), np.sqrt(yy)
@@ -214,6 +220,7 @@ def forward(
         keep &= u + radius_x > c.zero and u - radius_x < c.width and v + radius_y > c.zero and v - radius_y < c.height
         keep &= radius_x > c.radius_clip or radius_y > c.radius_clip
         keep &= radius_x > c.zero and radius_y > c.zero
+        # The rectangle of pixels that blending looks at: never smaller, whatever rounding does.
         cut = np.sqrt(reach + c.two * c.sigma_slack)
         far_x, far_y = cut * deviation_x + c.pixel_slack, cut * deviation_y + c.pixel_slack
         x0, x1 = np.ceil(u - far_x - c.half), np.floor(u + far_x + c.half)
@@ -252,6 +259,7 @@ def backward(
         for m in range(many * chunk // CHUNKS, many * (chunk + 1) // CHUNKS):
             g = index[m]
             _ask_for(index, m + _AHEAD, means, quats, scales)
+            # Again what the forward pass had: keeping it would cost more memory than the arithmetic costs time.
             x, y, z = _to_camera(means, g, view)
             near = c.one / z
             rotation, unit, over_norm = _rotation(quats, g, c)
@@ -264,10 +272,12 @@ def backward(
             det = xx * yy - xy * xy
             if not det > c.zero:
                 continue  # culled
+            # From the conic's gradient to that of the 2D covariance.
             over_det = c.one / det
             v0, v1, v2 = v_conics[m, 0] * over_det, v_conics[m, 1] * over_det, v_conics[m, 2] * over_det
             v_det = -(v0 * yy - v1 * xy + v2 * xx) * over_det
             v_xx, v_xy, v_yy = c.two * (v2 + v_det * yy), -v1 - c.two * v_det * xy, c.two * (v0 + v_det * xx)
+            # From the covariance to the rows a and b of J W R S, and on to scales, quaternion and the rows of J W.
             v_a = (v_xx * a[0] + v_xy * b[0], v_xx * a[1] + v_xy * b[1], v_xx * a[2] + v_xy * b[2])
             v_b = (v_yy * b[0] + v_xy * a[0], v_yy * b[1] + v_xy * a[1], v_yy * b[2] + v_xy * a[2])
             for j in range(3):
@@ -275,6 +285,7 @@ def backward(
             v_a, v_b = _scaled(v_a, scales, g), _scaled(v_b, scales, g)
             _back_rotation(row_x, row_y, v_a, v_b, unit, over_norm, c, v_quats, g)
             v_row_x, v_row_y = _times_transposed(v_a, rotation), _times_transposed(v_b, rotation)
+            # From the rows of J W to the Jacobian's zoom and slope and to the view matrix.
             v_zoom_x = v_slope_x = v_zoom_y = v_slope_y = c.zero
             for i in range(3):
                 v_zoom_x += v_row_x[i] * (view[0, i] - slope_x * view[2, i])
@@ -287,8 +298,10 @@ def backward(
             # Beyond the clamp the slope stands still.
             v_slope_x = v_slope_x if slope_x == x * near else c.zero
             v_slope_y = v_slope_y if slope_y == y * near else c.zero
+            # The pixel of the mean and its depth add to the same slopes and to z.
             v_slope_x += v_means2d[m, 0] * c.fx
             v_slope_y += v_means2d[m, 1] * c.fy
+            # From slopes, zooms and depth to the point in camera axes, and to mean and view matrix in the world's.
             v_near = v_slope_x * x + v_slope_y * y + v_zoom_x * c.fx + v_zoom_y * c.fy
             v_point = (v_slope_x * near, v_slope_y * near, v_depths[m] - v_near * near * near)
             for i in range(3):
@@ -308,10 +321,12 @@ def _back_rotation(
     r00, r01, r02 = _outer(row_x[0], row_y[0], v_a, v_b)
     r10, r11, r12 = _outer(row_x[1], row_y[1], v_a, v_b)
     r20, r21, r22 = _outer(row_x[2], row_y[2], v_a, v_b)
+    # Gradient of the rotation matrix by its unit quaternion.
     v_w = c.two * (z * (r10 - r01) + y * (r02 - r20) + x * (r21 - r12))
     v_x = c.two * (y * (r01 + r10) + z * (r02 + r20) + w * (r21 - r12) - c.two * x * (r11 + r22))
     v_y = c.two * (x * (r01 + r10) + z * (r12 + r21) + w * (r02 - r20) - c.two * y * (r00 + r22))
     v_z = c.two * (x * (r02 + r20) + y * (r12 + r21) + w * (r10 - r01) - c.two * z * (r00 + r11))
+    # Only the part across the quaternion: its norm does not turn anything.
     along = w * v_w + x * v_x + y * v_y + z * v_z
     v_quats[g, 0] = (v_w - along * w) * over_norm
     v_quats[g, 1] = (v_x - along * x) * over_norm

@@ -1,4 +1,4 @@
-"""Compiled kernels on a thread pool: numba's own threads would kill a forked DataLoader worker."""
+"""Run compiled kernels on a thread pool of our own: numba's threads would kill a forked DataLoader worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which splats touch which tile, front to back: what the blending kernels walk through."""
+"""Lists of the splats that touch each 16x16 tile, front to back, for the blending kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The range at which half of the light is gone: the range of one surface, where the expected range mixes two."""
+"""Median range of a ray: where half of its light is absorbed (the expected range would mix two surfaces)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Gaussians are in a turning sensor's axes, each at its own moment: the motion behind `project_spinning.py`."""
+"""Positions of Gaussians in the axes of a turning sensor, each at its own moment; used by `spinning.project`."""
 
 from __future__ import annotations
 

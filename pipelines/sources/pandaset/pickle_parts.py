@@ -1,4 +1,4 @@
-"""Inert stand-ins for the arrays and strings a pickled data frame is made of.
+"""Inert stand-ins for arrays and strings of a pickled data frame (nothing in the pickle is executed).
 
 An allow-list of the real classes is not enough. With nothing but ``numpy.dtype``, ``numpy.ndarray`` and
 ``_reconstruct`` a pickle can clear the flags of an object dtype and have its own bytes read as pointers,

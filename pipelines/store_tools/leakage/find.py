@@ -1,4 +1,4 @@
-"""Does a split leak: logs and frames that stand in more than one split, and logs of different splits at one place."""
+"""Find leakage between splits: shared logs or frames, and logs of different splits at one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The leakage report for people: a line for each finding, then what was checked and what was not."""
+"""Print the leakage report: a line for each finding, then what was checked and what was not."""
 
 from __future__ import annotations
 

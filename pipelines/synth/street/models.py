@@ -1,4 +1,4 @@
-"""Things of the street as a few primitives each: cars, people, trees, houses, street furniture."""
+"""Objects of the generated street as a few primitives each: cars, people, trees, houses, street furniture."""
 
 from __future__ import annotations
 

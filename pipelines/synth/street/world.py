@@ -1,4 +1,4 @@
-"""One generated street: what is in it, how it moves, where the sun stands. A function of the seed."""
+"""One generated street: its objects, their motion and the sun. A function of the seed."""
 
 from __future__ import annotations
 
