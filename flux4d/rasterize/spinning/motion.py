@@ -1,4 +1,4 @@
-"""Where Gaussians are in a turning sensor's axes, each at its own moment: the motion behind `project_spinning.py`."""
+"""Where Gaussians are in a turning sensor's axes, each at its own moment: the motion behind `project.py`."""
 
 from __future__ import annotations
 
