@@ -67,7 +67,7 @@ lint: $(DEV)  ## ruff, mypy, import-linter
 
 # Sources are read, not imported: no torch in this environment.
 docs: $(DOCS)/.ready  ## The documentation as a site, with API pages and every link checked: site/index.html
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 $(DOCS)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DOCS)
