@@ -43,6 +43,16 @@ def test_every_module_and_function_on_a_page_exists(page: Page) -> None:
     assert undefined_names(page.text) == set()
 
 
+@each_page
+def test_what_a_page_says_is_in_a_file_is_there(page: Page) -> None:
+    """`a/b.py`: `name`, and in a table | `a/b.py` | `Type`, `Type` |."""
+    said = re.findall(r"`(\w+(?:/\w+)+)\.py`: ((?:`[\w.]+`(?:, )?)+)", page.text)
+    said += re.findall(r"^\| `(\w+(?:/\w+)+)\.py`[^|]*\| ((?:`[A-Z]\w+`(?:, |, then )?)+) \|", page.text, re.M)
+    names = [f"{path.replace('/', '.')}.{name}" for path, listed in said for name in re.findall(r"`([\w.]+)`", listed)]
+    assert [name for name in names if not is_defined(name)] == []
+    assert page.name != "docs/architecture.md" or len(names) > 30
+
+
 @pytest.mark.parametrize("package", ["store_schema", "pipelines", "flux4d", "training", "evaluation", "benchmarks"])
 def test_docstrings_name_what_exists(package: str) -> None:
     stale = {}

@@ -92,7 +92,7 @@ def undefined_names(text: str) -> set[str]:
 
 @cache
 def is_defined(name: str) -> bool:
-    """Is a dotted name a module, or something at the top of one or exported by a folder's face?"""
+    """Is a dotted name a module, something at the top of one, a member of a class there, or exported by a face?"""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         path = REPOSITORY.joinpath(*parts[:end])
@@ -100,20 +100,30 @@ def is_defined(name: str) -> bool:
         if path.is_dir() and ((path / "__init__.py").is_file() or parts[0] == "benchmarks"):
             return not rest or rest[0] in names_in(path / "__init__.pyi") | names_in(path / "__init__.py")
         if path.with_suffix(".py").is_file():
-            return not rest or rest[0] in names_in(path.with_suffix(".py"))
+            return not rest or ".".join(rest[:2]) in names_in(path.with_suffix(".py"))
     return False
 
 
 @cache
 def names_in(path: Path) -> set[str]:
-    """What a module defines or imports at its top."""
+    """What a module defines or imports at its top, and `Class.member` for what its classes define."""
     found: set[str] = set()
     for node in ast.parse(path.read_text()).body if path.is_file() else []:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
+            found |= {f"{node.name}.{member}" for member in members(node)}
         elif isinstance(node, ast.ImportFrom):
             found |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
     return found
+
+
+def members(node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
+    """Methods and fields of a class."""
+    for member in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(member, ast.FunctionDef):
+            yield member.name
+        elif isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+            yield member.target.id
