@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 PEERS := .venv-peers
+DOCS := .venv-docs
 # On a machine with CUDA, rendering there is gsplat's.
 PACKAGE := .$(if $(shell command -v nvidia-smi),[cuda])
 DEMO ?= demo_out
@@ -16,7 +17,7 @@ LOG ?= $(notdir $(patsubst %/lidar,%,$(firstword $(sort $(wildcard $(PANDASET_RO
 # Idle OpenMP threads must not spin while the rasteriser's own threads work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test test-slow lint real bench peers gpu-check clean
+.PHONY: help setup demo test test-slow lint docs real bench peers gpu-check clean
 
 help:  ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +65,16 @@ lint: $(DEV)  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Sources are read, not imported: no torch in this environment.
+docs: $(DOCS)/.ready  ## The documentation as a site, with API pages and every link checked: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+$(DOCS)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > $(DOCS)/requirements.txt
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement $(DOCS)/requirements.txt
+	@touch $@
+
 bench: $(DEV)  ## Benchmarks, one JSON object each as the last line; the real log is found by PANDASET_ROOT
 	$(BIN)/python -m benchmarks.rasterize --quick --json $(BENCH_ROOT)
 	$(BIN)/python -m benchmarks.preprocess --quick --json $(BENCH_ROOT)
@@ -86,5 +97,5 @@ $(PEERS)/.ready: benchmarks/peers.txt
 gpu-check: $(DEV)  ## Parity and speed on a CUDA device: make gpu-check [STORE=store]; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.gpu $(if $(STORE),--store $(STORE))
 
-clean:  ## Remove what the targets made (not .venv)
-	rm -rf $(DEMO) $(REAL) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove what the targets made (not .venv*)
+	rm -rf $(DEMO) $(REAL) runs site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Front-to-back blending in plain PyTorch: the slow twin of `blend_cpu.py`, for any dtype and device."""
+"""Front-to-back blending in plain PyTorch: the slow twin of `cpu/blend.py`, for any dtype and device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def blend(
     settings: RasterSettings,
     row_centers: Tensor | None = None,  # [H]
 ) -> tuple[Tensor, Tensor]:
-    """Blend splats into an image; arguments and results as `blend_cpu.blend`."""
+    """Blend splats into an image; arguments and results as `flux4d.rasterize.cpu.blend.blend`."""
     if row_centers is None:
         row_centers = torch.arange(settings.height, dtype=splats.dtype, device=splats.device) + 0.5
     colours, lefts = [], []

@@ -75,7 +75,7 @@ class Exposure:
 
 
 def gain_exposure(cameras: Sequence[str], gains: NDArray[np.float64]) -> Exposure:
-    """Constant gains as an exposure: what `flux4d.lift.camera_gains.camera_gains` finds, without offsets.
+    """Constant gains as an exposure: what `flux4d.lift.camera_gains.relative_gains` finds, without offsets.
 
     Args:
         cameras: K names.

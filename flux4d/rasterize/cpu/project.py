@@ -1,6 +1,6 @@
 """Projection on a CPU: compiled kernels on a thread pool behind one autograd function.
 
-`projection.py` is the plain twin, and says what is computed. Bitwise the same for any number of threads.
+`flux4d.rasterize.projection` is the plain twin, and says what is computed. Bitwise the same for any number of threads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Compiled EWA projection of one Gaussian after the other, forward and backward, for float32 and float64.
 
-The formulas, the culling and the order of operations are those of `projection.py`, the plain twin.
+The formulas, the culling and the order of operations are those of `flux4d.rasterize.projection`, the plain twin.
 """
 
 from __future__ import annotations

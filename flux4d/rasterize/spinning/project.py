@@ -2,7 +2,7 @@
 
 Every Gaussian is taken where it is, seen from where the sensor is, when the beam passes it. That moment depends on the
 azimuth it is seen at, and the azimuth on the moment: a few fixed-point steps settle both, and a last Newton step
-carries the gradient. One vector a component instead of stacks of small matrices, as in `projection.py`.
+carries the gradient. One vector a component instead of stacks of small matrices, as in `flux4d.rasterize.projection`.
 """
 
 from __future__ import annotations
