@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evaluation.pages.charts import Curve, Line, chart
 from evaluation.run_report.log import Row, curve_of, usable_number
 from evaluation.run_report.words import percent
+from flux4d.supervision.losses.total import TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,7 @@ class Plot:
 LEARNING = (
     Plot("Loss", (("loss", ""),)),
     Plot("PSNR of training views", (("psnr", ""),), "dB"),
-    Plot("L1", (("l1", ""),)),
-    Plot("1 - SSIM", (("ssim", ""),)),
-    Plot("Depth error", (("depth", ""),), "m"),
-    Plot("Mean speed of what may move", (("velocity", ""),), "m/s"),
+    *(Plot(term.title, ((name, ""),), term.unit) for name, term in TERMS.items()),
     Plot("Gradient norm before clipping", (("grad_norm", ""),), log=True),
     Plot("Learning rate", (("lr", ""),), exact=True),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from flux4d.network.model import Flux4D
-from flux4d.supervision.losses import LossConfig
+from flux4d.supervision.losses.total import LossConfig
 from training.config import TrainConfig
 from training.data.clip_stream import ClipStream
 from training.data.sample import Damaged, Sample

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 from rich.text import Text
 
+from flux4d.supervision.losses.total import TERMS
 from training.optimisation.step_report import StepReport
 
 AVERAGED_STEPS = 20
@@ -45,12 +46,8 @@ class ShownMeans:
     """Means over some steps. What no step has is None."""
 
     loss: float | None
-    l1: float | None
-    ssim: float | None
-    depth: float | None
-    """m."""
-    velocity: float | None
-    """m/s."""
+    terms: Mapping[str, float | None]
+    """Loss terms by name."""
     psnr: float | None
     """dB."""
     seconds: float | None
@@ -67,7 +64,8 @@ def means(reports: Sequence[StepReport]) -> ShownMeans:
     samples = sum(report.samples_per_second * report.seconds for report in reports)
     waited = sum(report.data_seconds for report in reports)
     return ShownMeans(
-        **{name: mean(getattr(r, name) for r in reports) for name in ("loss", "l1", "ssim", "depth", "velocity")},
+        loss=mean(report.loss for report in reports),
+        terms={name: mean(report.terms[name] for report in reports) for name in TERMS},
         psnr=mean(report.psnr for report in reports),
         seconds=mean(report.seconds for report in reports),
         samples_per_second=samples / seconds if seconds else None,
@@ -234,9 +232,7 @@ class TrainingDisplay:
         mean = means(self._recent)
         rows = {
             "loss": (
-                f"[bold]{shown(mean.loss, '.4f')}[/bold]   l1 {shown(mean.l1, '.4f')}"
-                f"   1-ssim {shown(mean.ssim, '.4f')}   depth {shown(mean.depth, '.2f', ' m')}"
-                f"   speed {shown(mean.velocity, '.2f', ' m/s')}"
+                f"[bold]{shown(mean.loss, '.4f')}[/bold]   {_terms_text(mean.terms)}"
                 f"   [bold]PSNR {shown(mean.psnr, '.2f', ' dB')}[/bold]"
             ),
             "pace": (
@@ -264,10 +260,7 @@ class TrainingDisplay:
             ("step", 8, f"{report.step:,}"),
             ("elapsed", 9, duration(now - self._began)),
             ("loss", 8, shown(mean.loss, ".4f")),
-            ("l1", 8, shown(mean.l1, ".4f")),
-            ("1-ssim", 8, shown(mean.ssim, ".4f")),
-            ("depth m", 9, shown(mean.depth, ".2f")),
-            ("m/s", 6, shown(mean.velocity, ".2f")),
+            *_term_cells(mean.terms),
             ("PSNR", 7, shown(mean.psnr, ".2f")),
             ("samples/s", 11, shown(mean.samples_per_second, ".2f")),
             ("wait", 6, shown(mean.data_wait, ".0%")),
@@ -289,6 +282,24 @@ class TrainingDisplay:
 
     def _print(self, content: RenderableType) -> None:
         self._console.print(content, highlight=False, soft_wrap=isinstance(content, Text))
+
+
+def _terms_text(terms: Mapping[str, float | None]) -> str:
+    parts = []
+    for name, value in terms.items():
+        term = TERMS[name]
+        unit = f" {term.unit}" if term.unit else ""
+        parts.append(f"{term.label} {shown(value, f'.{term.digits}f', unit)}")
+    return "   ".join(parts)
+
+
+def _term_cells(terms: Mapping[str, float | None]) -> list[tuple[str, int, str]]:
+    """Heading, width and text of the columns of a line."""
+    cells = []
+    for name, value in terms.items():
+        head, digits = TERMS[name].column_head, TERMS[name].digits
+        cells.append((head, max(len(head), digits + 2) + 2, shown(value, f".{digits}f")))
+    return cells
 
 
 def _alarming(text: str, alarm: bool) -> str:

@@ -88,11 +88,13 @@ def _recorded(path: Path) -> dict[str, Any] | None:
 def _when_not_named() -> dict[str, Any]:
     """What settings mean to a run that does not name them: they are younger than it, and it did as is the default.
 
-    Where the default is not what was done before, `BEFORE` says what was.
+    Where the default is not what was done before, `BEFORE` says what was. A loss term that a run does not name was
+    not there yet: its weight was 0.
     """
     defaults: dict[str, Any] = json.loads(json.dumps(asdict(TrainConfig()), default=str))
     defaults["scene"].update(BEFORE)
     defaults["stream"]["shutter"] = asdict(Shutter())
+    defaults["loss"] = dict.fromkeys(defaults["loss"], 0.0)
     return defaults
 
 
