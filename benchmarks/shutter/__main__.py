@@ -48,10 +48,10 @@ Row = dict[str, Any]
 METRICS: dict[str, Callable[[ViewScores], float | None]] = {
     "psnr": lambda scores: scores.full.psnr,
     "ssim": lambda scores: scores.full.ssim,
-    "depth": lambda scores: scores.full.d_rmse,
+    "depth": lambda scores: scores.full.depth_rmse,
     "moving_psnr": lambda scores: None if scores.moving is None else scores.moving.psnr,
     "moving_ssim": lambda scores: None if scores.moving is None else scores.moving.ssim,
-    "moving_depth": lambda scores: None if scores.moving is None else scores.moving.d_rmse,
+    "moving_depth": lambda scores: None if scores.moving is None else scores.moving.depth_rmse,
 }
 
 

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.metrics.table import quantities
 from flux4d.supervision.losses.total import TERMS
 from training.optimisation.step_report import StepReport
 
@@ -28,15 +29,8 @@ KEPT_LINES = 10
 """Lines of a run that stay on screen."""
 LOG_SECONDS = 60.0
 """Where there is no live bar, the longest time between two lines, s."""
-HEADLINE = {
-    "interpolation/psnr": ("PSNR", ".2f", " dB"),
-    "interpolation/psnr_dynamic": ("moving PSNR", ".2f", " dB"),
-    "interpolation/ssim": ("SSIM", ".3f", ""),
-    "interpolation/depth_rmse": ("depth", ".2f", " m"),
-    "future/psnr": ("future PSNR", ".2f", " dB"),
-    "flow/epe3d": ("EPE3D", ".3f", " m"),
-}
-"""Metrics of an early evaluation (`evaluation.scoring.validation`) that are shown, with name, form and unit."""
+HEADLINE = {each.name: each for each in quantities("screen")}
+"""Metrics of an early evaluation (`evaluation.scoring.validation`) that are shown, by name."""
 _HEADER_EVERY = 20
 _MISSING = "n/a"
 
@@ -92,8 +86,8 @@ def duration(seconds: float | None) -> str:
 def metrics_text(metrics: Mapping[str, float | None]) -> str:
     """The headline metrics of an early evaluation in one line; those that were not measured are left out."""
     parts = [
-        f"{label} {shown(metrics[name], form, unit)}"
-        for name, (label, form, unit) in HEADLINE.items()
+        f"{each.label} {_with_unit(metrics[name], each.metric.digits, each.metric.unit)}"
+        for name, each in HEADLINE.items()
         if name in metrics
     ]
     return "  ".join(parts) or _MISSING
@@ -284,12 +278,15 @@ class TrainingDisplay:
         self._console.print(content, highlight=False, soft_wrap=isinstance(content, Text))
 
 
+def _with_unit(value: float | None, digits: int, unit: str) -> str:
+    return shown(value, f".{digits}f", f" {unit}" if unit else "")
+
+
 def _terms_text(terms: Mapping[str, float | None]) -> str:
     parts = []
     for name, value in terms.items():
         term = TERMS[name]
-        unit = f" {term.unit}" if term.unit else ""
-        parts.append(f"{term.label} {shown(value, f'.{term.digits}f', unit)}")
+        parts.append(f"{term.label} {_with_unit(value, term.digits, term.unit)}")
     return "   ".join(parts)
 
 
