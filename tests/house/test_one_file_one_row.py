@@ -45,7 +45,7 @@ import numpy as np
 def mean_absolute_error(region):
     return float(np.abs(region.rgb - region.truth.rgb)[region.mask].mean())
 '''
-METRIC_ROW = '''    Metric(
+METRIC_ROW = """    Metric(
         key="mae",
         kind="image",
         symbol="MAE",
@@ -57,8 +57,8 @@ METRIC_ROW = '''    Metric(
         places=at(IMAGE_SPOTS, "summary", "tables", "early", "screen", "history", "charts"),
         measure=mean_absolute_error,
     ),
-'''
-FLOW_ROW = '''    Metric(
+"""
+FLOW_ROW = """    Metric(
         key="share_fd",
         kind="flow",
         symbol="FD share",
@@ -68,7 +68,7 @@ FLOW_ROW = '''    Metric(
         places=at(_FLOW, "tables", "early", "screen", "charts"),
         take=lambda flow: flow.points_fd / flow.points,
     ),
-'''
+"""
 SESSION = """
 import json, sys
 from training.command import run

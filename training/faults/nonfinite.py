@@ -70,7 +70,8 @@ def replay(folder: Path, device: torch.device) -> dict[str, Any]:
     sample: Sample = unflatten(tensors, about["sample"])
     found: dict[str, Any] = {"clip": about["clip"], "step": about["step"], "losses": [], "error": None}
     try:
-        losses, _, _ = clip_losses(network, sample, LossConfig(**about["loss"]), precision=about["precision"])
+        loss = LossConfig.as_recorded(about["loss"])
+        losses, _, _ = clip_losses(network, sample, loss, precision=about["precision"])
         mean_total(losses).backward()
         found["losses"] = [loss.detach() for loss in losses]
     except ValueError as error:

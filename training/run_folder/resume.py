@@ -10,6 +10,7 @@ from typing import Any
 
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import BEFORE
+from flux4d.supervision.losses.total import LossConfig
 from training.checkpoint.files import checkpoint_folders
 from training.config import TrainConfig
 
@@ -94,7 +95,7 @@ def _when_not_named() -> dict[str, Any]:
     defaults: dict[str, Any] = json.loads(json.dumps(asdict(TrainConfig()), default=str))
     defaults["scene"].update(BEFORE)
     defaults["stream"]["shutter"] = asdict(Shutter())
-    defaults["loss"] = dict.fromkeys(defaults["loss"], 0.0)
+    defaults["loss"] = asdict(LossConfig.as_recorded({}))
     return defaults
 
 

@@ -42,6 +42,19 @@ class LossConfig:
                     f"loss weight {field.name}={value}: use a finite number >= 0 (0 switches the term off)"
                 )
 
+    @classmethod
+    def as_recorded(cls, weights: Mapping[str, float]) -> LossConfig:
+        """Weights that a run was trained with, from its files: a term they do not name was not there yet, so 0.
+
+        Raises:
+            ValueError: they name a term that is not known.
+        """
+        if unknown := sorted(set(weights) - set(TERMS)):
+            raise ValueError(
+                f"loss terms {unknown} are not known here: use the version of this package that wrote them"
+            )
+        return cls(**{**dict.fromkeys(TERMS, 0.0), **weights})
+
 
 TERMS: Mapping[str, LossTerm] = {field.name: field.metadata["term"] for field in fields(LossConfig)}
 """Every term by its name, in the order of the sum."""

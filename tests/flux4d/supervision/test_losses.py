@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from flux4d.gaussians import Gaussians
 from flux4d.render import Rendering
 from flux4d.supervision.losses.speed import mean_speed
 from flux4d.supervision.losses.term import LossInput
-from flux4d.supervision.losses.total import LossConfig, view_loss
+from flux4d.supervision.losses.total import TERMS, LossConfig, view_loss
 from flux4d.supervision.ssim import ssim_map
 from flux4d.supervision.target import Target
 
@@ -113,6 +113,19 @@ def test_wrong_sizes_and_weights_are_refused() -> None:
         LossConfig(ssim=-1.0)
     with pytest.raises(ValueError, match="depth=nan"):
         replace(LossConfig(), depth=float("nan"))
+
+
+def test_recorded_weights_are_those_of_then() -> None:
+    assert LossConfig.as_recorded(asdict(LossConfig(depth=0.5))) == LossConfig(depth=0.5)
+    assert LossConfig.as_recorded({"l1": 1.0}) == LossConfig(l1=1.0, ssim=0.0, depth=0.0, velocity=0.0)
+    with pytest.raises(ValueError, match=r"loss terms \['beauty'\] are not known here"):
+        LossConfig.as_recorded({"l1": 1.0, "beauty": 1.0})
+
+
+def test_terms_are_told_with_their_units() -> None:
+    assert [term.board_tag for term in TERMS.values()] == ["l1", "one_minus_ssim", "depth_m", "speed_m_per_s"]
+    assert [term.column_head for term in TERMS.values()] == ["l1", "1-ssim", "depth m", "m/s"]
+    assert asdict(LossConfig()) == {name: term.weight for name, term in TERMS.items()}
 
 
 def test_ssim_is_that_of_torchmetrics() -> None:
