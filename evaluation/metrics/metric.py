@@ -10,6 +10,10 @@ from typing import Any, Literal
 from evaluation.metrics.region import Region
 
 Better = Literal["higher", "lower"]
+ARROWS: dict[str, str] = {"higher": "↑", "lower": "↓"}
+"""What a heading says of which way is better."""
+MOVING = "moving "
+"""Before the symbol of a metric of moving regions."""
 Kind = Literal["image", "flow"]
 Place = Literal["summary", "tables", "early", "screen", "history", "charts"]
 """Where a metric is shown: the table that opens a report, the detailed tables, early evaluations (and so TensorBoard),
@@ -68,7 +72,7 @@ class Metric:
     @property
     def head(self) -> str:
         """Heading with an arrow that says which way is better."""
-        return f"{self.symbol} {'↑' if self.better == 'higher' else '↓'}"
+        return f"{self.symbol} {ARROWS[self.better]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,14 @@ class Quantity:
         return f"{self.role}/{self.metric.key}{'_moving' if self.moving else ''}"
 
     @property
+    def symbol(self) -> str:
+        """The metric's, with a word before it when it is of moving regions: a heading among those of one role."""
+        return f"{MOVING}{self.metric.symbol}" if self.moving else self.metric.symbol
+
+    @property
     def label(self) -> str:
-        """For a line of text: the symbol, with what is not full interpolation views before it."""
-        words = ("future" if self.role == "future" else "", "moving" if self.moving else "", self.metric.symbol)
-        return " ".join(word for word in words if word)
+        """For a line of text: the symbol, with the role before it where that is future."""
+        return f"future {self.symbol}" if self.role == "future" else self.symbol
 
     def of(self, result: Any) -> float | None:
         """Its value in a `ClipRow`, a `MethodSummary` or whatever has their `interpolation`, `future` and `flow`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from evaluation.metrics.flow import FlowScores
-from evaluation.metrics.metric import Metric, Place, Quantity
+from evaluation.metrics.metric import ARROWS, Metric, Place, Quantity
 from evaluation.metrics.table import BY_KEY, quantities
 from store_schema.labels import Bucket
 
@@ -32,7 +32,7 @@ class Column(Generic[T_contra]):
     @property
     def head(self) -> str:
         """Name and which way is better."""
-        return self.name + {"higher": " ↑", "lower": " ↓", "neither": ""}[self.better]
+        return f"{self.name} {ARROWS[self.better]}" if self.better in ARROWS else self.name
 
 
 class HasFlow(Protocol):
@@ -47,8 +47,6 @@ class HasFlow(Protocol):
         """Scored points without a Gaussian of their own; None for the floor, which has no Gaussians."""
 
 
-MOVING = "moving "
-"""Before the symbol of a metric that is taken in moving regions, where nothing else says so."""
 NO_GAUSSIAN = "no Gaussian"
 """Scored points that no Gaussian was made from; they take the velocity of the nearest one of their frame."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.report.columns import FLOW_SUMMARY_COLUMNS, MOVING
+from evaluation.metrics.metric import MOVING
+from evaluation.report.columns import FLOW_SUMMARY_COLUMNS
 from evaluation.report.tables import SUMMARY_COLUMNS, ScoreTable, flow_table, summary_table
 from evaluation.scoring.results import Evaluation
 

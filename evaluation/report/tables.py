@@ -12,7 +12,6 @@ from evaluation.metrics.table import BY_KEY, V_RMSE_FORMULA, quantities
 from evaluation.report.columns import (
     FLOW_COLUMNS,
     FLOW_SUMMARY_COLUMNS,
-    MOVING,
     NO_GAUSSIAN,
     Column,
     HasFlow,
@@ -89,9 +88,7 @@ def _region(row: MethodSummary | ClipRow, role: Literal["interpolation", "future
 def _image_summary_columns(role: Literal["interpolation", "future"]) -> list[Column[MethodSummary | ClipRow]]:
     title = role.capitalize()
     shown = [each for each in quantities("summary") if each.role == role]
-    columns: list[Column[MethodSummary | ClipRow]] = [
-        metric_column(each, f"{MOVING if each.moving else ''}{each.metric.symbol}", title) for each in shown
-    ]
+    columns: list[Column[MethodSummary | ClipRow]] = [metric_column(each, each.symbol, title) for each in shown]
     columns.append(Column("frames", "", lambda row: _region(row, role, False).frames, group=title))
     return columns
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from evaluation.metrics.table import quantity
 from evaluation.run_report.log import Row, read_lines, read_record
 from evaluation.scoring.validation import best_metric
-from training.monitor.display import mean, shown
+from training.monitor.readable import mean, shown
 
 AVERAGED_STEPS = 50
 """Common steps that means are over."""

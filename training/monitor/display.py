@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -19,8 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.metrics.table import quantities
-from flux4d.supervision.losses.total import TERMS
+from training.monitor.readable import MISSING, duration, means, metrics_text, shown, term_cells, terms_text
 from training.optimisation.step_report import StepReport
 
 AVERAGED_STEPS = 20
@@ -29,68 +25,7 @@ KEPT_LINES = 10
 """Lines of a run that stay on screen."""
 LOG_SECONDS = 60.0
 """Where there is no live bar, the longest time between two lines, s."""
-HEADLINE = {each.name: each for each in quantities("screen")}
-"""Metrics of an early evaluation (`evaluation.scoring.validation`) that are shown, by name."""
 _HEADER_EVERY = 20
-_MISSING = "n/a"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownMeans:
-    """Means over some steps. What no step has is None."""
-
-    loss: float | None
-    terms: Mapping[str, float | None]
-    """Loss terms by name."""
-    psnr: float | None
-    """dB."""
-    seconds: float | None
-    """Of a step."""
-    samples_per_second: float | None
-    """Samples of all the steps over their time."""
-    data_wait: float | None
-    """Waiting for samples, share of the steps' time."""
-
-
-def means(reports: Sequence[StepReport]) -> ShownMeans:
-    """Means over steps; rates and shares are ratios of sums, so that a slow step counts by its time."""
-    seconds = sum(report.seconds for report in reports)
-    samples = sum(report.samples_per_second * report.seconds for report in reports)
-    waited = sum(report.data_seconds for report in reports)
-    return ShownMeans(
-        loss=mean(report.loss for report in reports),
-        terms={name: mean(report.terms[name] for report in reports) for name in TERMS},
-        psnr=mean(report.psnr for report in reports),
-        seconds=mean(report.seconds for report in reports),
-        samples_per_second=samples / seconds if seconds else None,
-        data_wait=waited / seconds if seconds else None,
-    )
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that there are; None when there is none."""
-    present = [value for value in values if value is not None and math.isfinite(value)]
-    return sum(present) / len(present) if present else None
-
-
-def shown(value: float | None, form: str = ".4g", unit: str = "") -> str:
-    """A number for a reader; None is n/a."""
-    return _MISSING if value is None else f"{value:{form}}{unit}"
-
-
-def duration(seconds: float | None) -> str:
-    """h:mm:ss; None is n/a."""
-    return _MISSING if seconds is None else str(timedelta(seconds=round(seconds)))
-
-
-def metrics_text(metrics: Mapping[str, float | None]) -> str:
-    """The headline metrics of an early evaluation in one line; those that were not measured are left out."""
-    parts = [
-        f"{each.label} {_with_unit(metrics[name], each.metric.digits, each.metric.unit)}"
-        for name, each in HEADLINE.items()
-        if name in metrics
-    ]
-    return "  ".join(parts) or _MISSING
 
 
 class TrainingDisplay:
@@ -226,7 +161,7 @@ class TrainingDisplay:
         mean = means(self._recent)
         rows = {
             "loss": (
-                f"[bold]{shown(mean.loss, '.4f')}[/bold]   {_terms_text(mean.terms)}"
+                f"[bold]{shown(mean.loss, '.4f')}[/bold]   {terms_text(mean.terms)}"
                 f"   [bold]PSNR {shown(mean.psnr, '.2f', ' dB')}[/bold]"
             ),
             "pace": (
@@ -254,7 +189,7 @@ class TrainingDisplay:
             ("step", 8, f"{report.step:,}"),
             ("elapsed", 9, duration(now - self._began)),
             ("loss", 8, shown(mean.loss, ".4f")),
-            *_term_cells(mean.terms),
+            *term_cells(mean.terms),
             ("PSNR", 7, shown(mean.psnr, ".2f")),
             ("samples/s", 11, shown(mean.samples_per_second, ".2f")),
             ("wait", 6, shown(mean.data_wait, ".0%")),
@@ -278,37 +213,16 @@ class TrainingDisplay:
         self._console.print(content, highlight=False, soft_wrap=isinstance(content, Text))
 
 
-def _with_unit(value: float | None, digits: int, unit: str) -> str:
-    return shown(value, f".{digits}f", f" {unit}" if unit else "")
-
-
-def _terms_text(terms: Mapping[str, float | None]) -> str:
-    parts = []
-    for name, value in terms.items():
-        term = TERMS[name]
-        parts.append(f"{term.label} {_with_unit(value, term.digits, term.unit)}")
-    return "   ".join(parts)
-
-
-def _term_cells(terms: Mapping[str, float | None]) -> list[tuple[str, int, str]]:
-    """Heading, width and text of the columns of a line."""
-    cells = []
-    for name, value in terms.items():
-        head, digits = TERMS[name].column_head, TERMS[name].digits
-        cells.append((head, max(len(head), digits + 2) + 2, shown(value, f".{digits}f")))
-    return cells
-
-
 def _alarming(text: str, alarm: bool) -> str:
     return f"[red]{text}[/red]" if alarm else text
 
 
 def _evaluation_text(evaluation: tuple[int, str] | None) -> str:
-    return _MISSING if evaluation is None else f"step {evaluation[0]:,}: {evaluation[1]}"
+    return MISSING if evaluation is None else f"step {evaluation[0]:,}: {evaluation[1]}"
 
 
 def _memory_text(report: StepReport | None) -> str:
     if report is None:
-        return _MISSING
+        return MISSING
     gpu = None if report.gpu_mb is None else report.gpu_mb / 1000
     return f"RSS {report.max_rss_mb / 1000:.1f} GB, GPU {shown(gpu, '.1f', '' if gpu is None else ' GB')}"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evaluation.scoring.validation import BEST_METRIC, BEST_WITHOUT_INTERPOLATION
-from training.monitor.display import HEADLINE, KEPT_LINES, TrainingDisplay, means
+from training.monitor.display import KEPT_LINES, TrainingDisplay
+from training.monitor.readable import HEADLINE, means
 from training.optimisation.step_report import StepReport
 
 TERM_VALUES = {"l1": 0.05, "ssim": 0.2, "depth": 1.5, "velocity": 0.4}
