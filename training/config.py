@@ -9,7 +9,7 @@ from typing import Literal
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig
 from flux4d.network.model import NetworkConfig, small
-from flux4d.supervision.losses import LossConfig
+from flux4d.supervision.losses.total import LossConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

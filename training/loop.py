@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -158,7 +157,7 @@ class Trainer:
                 step=self.step + 1,
                 clip=clip,
             ) from error
-        self.folder.log_step(self.step, asdict(report))
+        self.folder.log_step(self.step, report.row())
         return stop
 
     def train_step(self, request: StopRequest | None = None) -> tuple[StepReport, bool]:

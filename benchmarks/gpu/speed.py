@@ -18,7 +18,7 @@ from flux4d.network.model import Flux4D
 from flux4d.network.sparse_conv import make_backend
 from flux4d.reconstruct import reconstruct
 from flux4d.render import render
-from flux4d.supervision.losses import LossConfig, view_loss
+from flux4d.supervision.losses.total import LossConfig, view_loss
 from flux4d.supervision.target import Target, make_target
 from store_schema.clip import Clip
 

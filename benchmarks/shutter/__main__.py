@@ -23,7 +23,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,6 +33,7 @@ from rich.table import Table
 
 from benchmarks.shutter.colours import decode, recoloured
 from evaluation.metrics.image import ViewScores, score_view
+from evaluation.metrics.table import BY_KEY
 from evaluation.metrics.truth import Truth, truth_of
 from flux4d.cameras.cameras import Cameras
 from flux4d.cameras.shutter import Shutter
@@ -45,14 +46,12 @@ from store_schema.version.dataset import open_dataset
 
 Applied = Literal["render", "colours", "both"]
 Row = dict[str, Any]
-METRICS: dict[str, Callable[[ViewScores], float | None]] = {
-    "psnr": lambda scores: scores.full.psnr,
-    "ssim": lambda scores: scores.full.ssim,
-    "depth": lambda scores: scores.full.d_rmse,
-    "moving_psnr": lambda scores: None if scores.moving is None else scores.moving.psnr,
-    "moving_ssim": lambda scores: None if scores.moving is None else scores.moving.ssim,
-    "moving_depth": lambda scores: None if scores.moving is None else scores.moving.d_rmse,
+METRICS = {
+    f"{key}{suffix}": (BY_KEY[key], region)
+    for suffix, region in (("", "full"), ("_moving", "moving"))
+    for key in ("psnr", "ssim", "depth_rmse")
 }
+"""Metric and region by column."""
 
 
 @torch.no_grad()
@@ -110,12 +109,18 @@ def _rows(
         own = [index for index, view in enumerate(views) if view.camera == camera and view.role == role]
         row: Row = {"clip": clip.record.clip_id, "camera": camera, "role": role, "applied": applied}
         row |= {"offset_ms": round(1e3 * shutter.offset, 3), "readout_ms": round(1e3 * shutter.readout, 3)}
-        for name, of in METRICS.items():
-            pairs = [(of(scores[index]), of(base[index])) for index in own]
+        for name in METRICS:
+            pairs = [(_value(scores[index], name), _value(base[index], name)) for index in own]
             both = [(now, before) for now, before in pairs if now is not None and before is not None]
             row[name] = summary(both)
         if own:
             yield row
+
+
+def _value(scores: ViewScores, name: str) -> float | None:
+    metric, region = METRICS[name]
+    found = getattr(scores, region)
+    return None if found is None else metric.value(found)
 
 
 def summary(pairs: Sequence[tuple[float, float]]) -> dict[str, float | int] | None:

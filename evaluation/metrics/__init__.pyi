@@ -22,6 +22,9 @@ from .lpips import (
 from .lpips_weights import (
     load_lpips as load_lpips,
 )
+from .metric import (
+    Metric as Metric,
+)
 from .point_set import (
     P0 as P0,
 )
@@ -33,6 +36,12 @@ from .point_set import (
 )
 from .point_set import (
     flow_truth as flow_truth,
+)
+from .region import (
+    Region as Region,
+)
+from .table import (
+    METRICS as METRICS,
 )
 from .truth import (
     Truth as Truth,

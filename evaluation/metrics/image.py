@@ -9,7 +9,7 @@ NaN.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.metrics.lpips import Lpips, distance, distance_map
+from evaluation.metrics.region import Region
+from evaluation.metrics.table import METRICS
 from evaluation.metrics.truth import Truth
 from flux4d.supervision.ssim import ssim_map
 
@@ -29,12 +31,14 @@ class RegionScores:
     """-10 log10 MSE over pixels and channels [dB]; infinite when the images are equal."""
     ssim: float | None
     """Mean of the SSIM map over the region."""
-    d_rmse: float | None
+    depth_rmse: float | None = field(metadata={"was": "d_rmse"})
     """Root mean square error of the rendered z-depth at the region's LiDAR pixels [m]."""
     pixels: int
     depth_pixels: int
     lpips: float | None = None
     """LPIPS of the full image; in a mask the mean of the LPIPS map. None without a network."""
+    measured: dict[str, float | None] = field(default_factory=dict)
+    """Metrics that have no field here: those that their row in `evaluation.metrics.table` measures, by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,10 @@ def score_view(
     image = image.clamp(0.0, 1.0)
     error2 = (image - target).square_().mean(-1).numpy()  # [H, W], mean over channels
     similarity = ssim_map(image, target).mean(-1).numpy()  # [H, W]
-    full = _region(error2, similarity, depths, truth, np.ones(error2.shape, bool))
-    moving = None if truth.moving is None else _region(error2, similarity, depths, truth, truth.moving)
+    masks = [np.ones(error2.shape, bool), truth.moving]
+    seen = [None if mask is None else Region(image.numpy(), depths, truth, mask) for mask in masks]
+    full, moving = (None if region is None else _scores(region, error2, similarity) for region in seen)
+    assert full is not None
     if lpips is None:
         return ViewScores(full, moving)
     layers = lpips.layers(image, target)
@@ -97,21 +103,23 @@ def depth_rmse(
     return (float(np.sqrt(np.mean(error**2))) if len(error) else None), len(error)
 
 
-def _region(
+def _scores(
+    region: Region,
     error2: NDArray[np.float64],  # [H, W]
     similarity: NDArray[np.float64],  # [H, W]
-    depths: NDArray[np.float64],  # [H, W]
-    truth: Truth,
-    mask: NDArray[np.bool_],  # [H, W]
 ) -> RegionScores:
+    mask = region.mask
     pixels = int(mask.sum())
-    rmse, depth_pixels = depth_rmse(depths, truth, mask)
+    rmse, depth_pixels = depth_rmse(region.depth, region.truth, mask)
     return RegionScores(
         psnr=_psnr_of(error2[mask]),
         ssim=float(similarity[mask].mean()) if pixels else None,
-        d_rmse=rmse,
+        depth_rmse=rmse,
         pixels=pixels,
         depth_pixels=depth_pixels,
+        measured={
+            metric.key: metric.measure(region) if pixels else None for metric in METRICS if metric.measure is not None
+        },
     )
 
 

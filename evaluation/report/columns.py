@@ -1,12 +1,14 @@
-"""Columns of the tables: the quantity, its unit and which way is better; here those of scene flow."""
+"""Columns of the tables: a metric or a count, its unit and which way is better; here those of scene flow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from evaluation.metrics.flow import FlowScores
+from evaluation.metrics.metric import ARROWS, Metric, Place, Quantity
+from evaluation.metrics.table import BY_KEY, quantities
 from store_schema.labels import Bucket
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -30,7 +32,7 @@ class Column(Generic[T_contra]):
     @property
     def head(self) -> str:
         """Name and which way is better."""
-        return self.name + {"higher": " ↑", "lower": " ↓", "neither": ""}[self.better]
+        return f"{self.name} {ARROWS[self.better]}" if self.better in ARROWS else self.name
 
 
 class HasFlow(Protocol):
@@ -45,59 +47,58 @@ class HasFlow(Protocol):
         """Scored points without a Gaussian of their own; None for the floor, which has no Gaussians."""
 
 
-def _flow(
-    name: str,
-    unit: str,
-    value: Callable[[FlowScores], float | int | None],
-    better: Better = "neither",
-    group: str = "",
-    in_floor: bool = True,
-) -> Column[HasFlow]:
-    return Column(name, unit, lambda row: value(row.flow), 3, better, group, in_floor)
+NO_GAUSSIAN = "no Gaussian"
+"""Scored points that no Gaussian was made from; they take the velocity of the nearest one of their frame."""
+
+
+def metric_column(quantity: Quantity, name: str, group: str = "") -> Column[Any]:
+    """The column of a metric of the table, for rows that have what it is taken on."""
+    metric = quantity.metric
+    return Column(name, metric.unit, quantity.of, metric.digits, metric.better, group, metric.in_floor)
+
+
+def _count(name: str, value: Callable[[FlowScores], int | None], group: str = "") -> Column[HasFlow]:
+    return Column(name, "", lambda row: value(row.flow), group=group)
+
+
+def _flow_columns(place: Place, group: str = "") -> list[Column[HasFlow]]:
+    return [metric_column(each, each.metric.symbol, group) for each in quantities(place) if each.spot == "flow"]
 
 
 def _no_gaussian(group: str = "") -> Column[HasFlow]:
     return Column(NO_GAUSSIAN, "", lambda row: row.flow_nearest, group=group)
 
 
-NO_GAUSSIAN = "no Gaussian"
-"""Scored points that no Gaussian was made from; they take the velocity of the nearest one of their frame."""
-
 FLOW_COLUMNS: list[Column[HasFlow]] = [
-    _flow("EPE3D", "m", lambda f: f.epe3d, "lower"),
-    _flow("Acc5", "", lambda f: f.acc5, "higher"),
-    _flow("Acc10", "", lambda f: f.acc10, "higher"),
-    _flow("Acc5 abs", "", lambda f: f.acc5_abs, "higher"),
-    _flow("Acc10 abs", "", lambda f: f.acc10_abs, "higher"),
-    _flow("θ", "rad", lambda f: f.theta, "lower"),
-    _flow("θ_dyn", "rad", lambda f: f.theta_dyn, "lower"),
-    _flow("EPE-BS", "m", lambda f: f.epe_bs, "lower", in_floor=False),
-    _flow("EPE-FS", "m", lambda f: f.epe_fs, "lower"),
-    _flow("EPE-FD", "m", lambda f: f.epe_fd, "lower"),
-    _flow("EPE-3way", "m", lambda f: f.epe_3way, "lower"),
-    _flow("V_RMSE", "m/s", lambda f: f.v_rmse, "lower"),
-    _flow("V_RMSE dyn", "m/s", lambda f: f.v_rmse_dyn, "lower"),
-    _flow("points", "", lambda f: f.points),
-    _flow("BS points", "", lambda f: f.points_bs),
-    _flow("FS points", "", lambda f: f.points_fs),
-    _flow("FD points", "", lambda f: f.points_fd),
+    *_flow_columns("tables"),
+    _count("points", lambda f: f.points),
+    _count("BS points", lambda f: f.points_bs),
+    _count("FS points", lambda f: f.points_fs),
+    _count("FD points", lambda f: f.points_fd),
     _no_gaussian(),
 ]
 """Scene flow on the input frames."""
 
 FLOW_SUMMARY_COLUMNS: list[Column[HasFlow]] = [
-    _flow("EPE3D", "m", lambda f: f.epe3d, "lower", "Scene flow"),
-    _flow("EPE-FD", "m", lambda f: f.epe_fd, "lower", "Scene flow"),
-    _flow("V_RMSE", "m/s", lambda f: f.v_rmse, "lower", "Scene flow"),
-    _flow("points", "", lambda f: f.points, group="Scene flow"),
-    _flow("FD points", "", lambda f: f.points_fd, group="Scene flow"),
+    *_flow_columns("summary", "Scene flow"),
+    _count("points", lambda f: f.points, "Scene flow"),
+    _count("FD points", lambda f: f.points_fd, "Scene flow"),
     _no_gaussian("Scene flow"),
 ]
 """Scene flow in short."""
 
 
+def _of_class(
+    metric: Metric, value: Callable[[FlowScores], float | None], group: str, in_floor: bool = True
+) -> Column[HasFlow]:
+    """A metric whose mean over classes is in the table, of one class."""
+    column = metric_column(Quantity(metric, "flow"), metric.symbol, group)
+    return replace(column, value=lambda row: value(row.flow), in_floor=in_floor)
+
+
 def bucket_columns() -> list[Column[HasFlow]]:
     """Static EPE and dynamic normalised EPE of each class and their means, each with the count it rests on."""
+    static_epe, dynamic_nepe = BY_KEY["mean_static_epe"], BY_KEY["mean_dynamic_nepe"]
     columns: list[Column[HasFlow]] = []
     for bucket in (b for b in Bucket if b is not Bucket.OTHER):
         name, title = bucket.name, bucket.name.replace("_", " ").capitalize().replace("vru", "VRU")
@@ -115,15 +116,15 @@ def bucket_columns() -> list[Column[HasFlow]]:
             known = flow.bucket_static_points.get(name)
             return None if known is None else flow.bucket_points[name] - known
 
-        columns.append(_flow("S", "m", static, "lower", title, in_floor=bucket is not Bucket.BACKGROUND))
-        columns.append(_flow("S points", "", static_points, group=title))
+        columns.append(_of_class(static_epe, static, title, in_floor=bucket is not Bucket.BACKGROUND))
+        columns.append(_count(f"{static_epe.symbol} points", static_points, title))
         if bucket is not Bucket.BACKGROUND:
-            columns.append(_flow("D", "", dynamic, "lower", title))
-            columns.append(_flow("D points", "", dynamic_points, group=title))
-    columns.append(_flow("S", "m", lambda f: f.mean_static_epe, "lower", "Mean"))
-    columns.append(_flow("S classes", "", lambda f: _present(f.bucket_static_epe), group="Mean"))
-    columns.append(_flow("D", "", lambda f: f.mean_dynamic_nepe, "lower", "Mean"))
-    columns.append(_flow("D classes", "", lambda f: _present(f.bucket_dynamic_nepe), group="Mean"))
+            columns.append(_of_class(dynamic_nepe, dynamic, title))
+            columns.append(_count(f"{dynamic_nepe.symbol} points", dynamic_points, title))
+    columns.append(metric_column(Quantity(static_epe, "flow"), static_epe.symbol, "Mean"))
+    columns.append(_count(f"{static_epe.symbol} classes", lambda f: _present(f.bucket_static_epe), "Mean"))
+    columns.append(metric_column(Quantity(dynamic_nepe, "flow"), dynamic_nepe.symbol, "Mean"))
+    columns.append(_count(f"{dynamic_nepe.symbol} classes", lambda f: _present(f.bucket_dynamic_nepe), "Mean"))
     return columns
 
 

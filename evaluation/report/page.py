@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from evaluation.metrics.table import BY_KEY
 from evaluation.pages.charts import line_chart
 from evaluation.pages.style import STYLE
 from evaluation.report.columns import FLOW_COLUMNS
@@ -181,7 +182,7 @@ def _cell(picture: Picture | None, folder: Path, kind: str, method: str) -> str:
 def _training(info: RunInfo) -> str:
     if not info.curves:
         return ""
-    units = {"psnr": "dB"}
+    units = {name: metric.unit for name, metric in BY_KEY.items()}
     charts = "".join(f"<div>{line_chart(curve, units.get(curve.name, ''))}</div>" for curve in info.curves)
     return f'<section><h2>Training</h2><div class="charts">{charts}</div></section>'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evaluation.metrics.metric import MOVING
 from evaluation.report.columns import FLOW_SUMMARY_COLUMNS
 from evaluation.report.tables import SUMMARY_COLUMNS, ScoreTable, flow_table, summary_table
 from evaluation.scoring.results import Evaluation
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 
-_TWO_LINES = {head: head.replace(" ", "\n", 1) for head in ("moving PSNR ↑", "FD points", "no Gaussian")}
+_TWO_LINES = (MOVING, "FD ", "no ")
+"""Beginnings of headings that a terminal shows in two lines."""
 
 
 def markdown(table: ScoreTable) -> str:
@@ -62,7 +64,7 @@ def rich_tables(evaluation: Evaluation) -> list[RichTable]:
         for label in table.label_heads:
             shown.add_column(Text(label), no_wrap=label != "method")
         for head, unit in zip(table.heads, table.units, strict=True):
-            heading = _TWO_LINES.get(head, head)
+            heading = head.replace(" ", "\n", 1) if head.startswith(_TWO_LINES) else head
             shown.add_column(Text(f"{heading}\n{unit}"), justify="right", no_wrap=True)
         for row in table.rows:
             cells = [Text(cell, style="bold" if best else "") for cell, best in zip(row.cells, row.best, strict=True)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from evaluation.metrics.flow import FlowScores
+from evaluation.metrics.table import BY_KEY, V_RMSE_FORMULA, quantities
 from evaluation.report.columns import (
     FLOW_COLUMNS,
     FLOW_SUMMARY_COLUMNS,
@@ -15,8 +16,9 @@ from evaluation.report.columns import (
     Column,
     HasFlow,
     bucket_columns,
+    metric_column,
 )
-from evaluation.scoring.results import ClipRow, Evaluation, Group, ImageSummary, MethodSummary
+from evaluation.scoring.results import ClipRow, Evaluation, Group, ImageSummary, MethodSummary, RegionSummary
 
 T = TypeVar("T")
 FLOOR = "annotation noise floor"
@@ -26,8 +28,6 @@ _FLOOR_NOTE = (
     "says nothing about background points, which dilute the figures over all points."
 )
 _OTHER_READING = {"annotated": "the smoothed tracks", "smoothed": "the cuboids as annotated"}
-V_RMSE_FORMULA = "√ mean ‖v − v_true‖²"  # noqa: RUF001
-"""The paper prints none; v = motion / time between the sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,42 +64,38 @@ class ScoreTable:
 
 
 def image_columns(role: Literal["interpolation", "future"]) -> list[Column[MethodSummary | ClipRow]]:
-    """PSNR, SSIM, LPIPS and depth RMSE on the full image and in moving regions, with counts."""
-
-    def region(name: str, row: MethodSummary | ClipRow) -> object:
-        images: ImageSummary = getattr(row, role)
-        return getattr(images, name)
-
+    """Every image metric on the full image and in moving regions, with the counts it rests on."""
     columns: list[Column[MethodSummary | ClipRow]] = []
-    for name, title in (("full", "Full image"), ("moving", "Moving regions")):
+    for moving, title in ((False, "Full image"), (True, "Moving regions")):
 
-        def take(field: str, name: str = name) -> Callable[[MethodSummary | ClipRow], float | int | None]:
-            return lambda row: getattr(region(name, row), field)
+        def count(name: str, moving: bool = moving) -> Callable[[MethodSummary | ClipRow], int]:
+            return lambda row: getattr(_region(row, role, moving), name)
 
+        shown = [each for each in quantities("tables") if (each.role, each.moving) == (role, moving)]
+        columns += [metric_column(each, each.metric.symbol, title) for each in shown]
         columns += [
-            Column("PSNR", "dB", take("psnr"), 2, "higher", title),
-            Column("SSIM", "", take("ssim"), 3, "higher", title),
-            Column("LPIPS", "", take("lpips"), 3, "lower", title),
-            Column("D_RMSE", "m", take("d_rmse"), 2, "lower", title),
-            Column("frames", "", take("frames"), group=title),
-            Column("LiDAR px", "", take("depth_pixels"), group=title),
+            Column("frames", "", count("frames"), group=title),
+            Column("LiDAR px", "", count("depth_pixels"), group=title),
         ]
     return columns
 
 
+def _region(row: MethodSummary | ClipRow, role: Literal["interpolation", "future"], moving: bool) -> RegionSummary:
+    images: ImageSummary = getattr(row, role)
+    return images.moving if moving else images.full
+
+
+def _image_summary_columns(role: Literal["interpolation", "future"]) -> list[Column[MethodSummary | ClipRow]]:
+    title = role.capitalize()
+    shown = [each for each in quantities("summary") if each.role == role]
+    columns: list[Column[MethodSummary | ClipRow]] = [metric_column(each, each.symbol, title) for each in shown]
+    columns.append(Column("frames", "", lambda row: _region(row, role, False).frames, group=title))
+    return columns
+
+
 SUMMARY_COLUMNS: list[Column[MethodSummary | ClipRow]] = [
-    Column("PSNR", "dB", lambda r: r.interpolation.full.psnr, 2, "higher", "Interpolation"),
-    Column("SSIM", "", lambda r: r.interpolation.full.ssim, 3, "higher", "Interpolation"),
-    Column("LPIPS", "", lambda r: r.interpolation.full.lpips, 3, "lower", "Interpolation"),
-    Column("moving PSNR", "dB", lambda r: r.interpolation.moving.psnr, 2, "higher", "Interpolation"),
-    Column("D_RMSE", "m", lambda r: r.interpolation.full.d_rmse, 2, "lower", "Interpolation"),
-    Column("frames", "", lambda r: r.interpolation.full.frames, group="Interpolation"),
-    Column("PSNR", "dB", lambda r: r.future.full.psnr, 2, "higher", "Future"),
-    Column("SSIM", "", lambda r: r.future.full.ssim, 3, "higher", "Future"),
-    Column("LPIPS", "", lambda r: r.future.full.lpips, 3, "lower", "Future"),
-    Column("moving PSNR", "dB", lambda r: r.future.moving.psnr, 2, "higher", "Future"),
-    Column("D_RMSE", "m", lambda r: r.future.full.d_rmse, 2, "lower", "Future"),
-    Column("frames", "", lambda r: r.future.full.frames, group="Future"),
+    *_image_summary_columns("interpolation"),
+    *_image_summary_columns("future"),
     *FLOW_SUMMARY_COLUMNS,
 ]
 """The one table that is printed and that opens the report."""
@@ -207,7 +203,7 @@ def _image_notes(evaluation: Evaluation, columns: Sequence[Column[T]]) -> tuple[
     """The network of LPIPS, where its numbers stand, what renderings went through, and what of the dataset is not the
     protocol's.
     """
-    shown = evaluation.lpips and any(column.name == "LPIPS" for column in columns)
+    shown = evaluation.lpips and any(column.name == BY_KEY["lpips"].symbol for column in columns)
     words = evaluation.imaging.in_words
     return ((evaluation.lpips,) if shown else ()) + ((words,) if words else ()) + _dataset_notes(evaluation)
 
@@ -221,8 +217,8 @@ def _dataset_notes(evaluation: Evaluation) -> tuple[str, ...]:
 def _flow_notes(evaluation: Evaluation, columns: Sequence[Column[HasFlow]]) -> tuple[str, ...]:
     notes = [f"Scored points: the input frames' {evaluation.points.in_words}."]
     notes += _dataset_notes(evaluation)
-    if any(column.name == "V_RMSE" for column in columns):
-        notes.append(f"V_RMSE = {V_RMSE_FORMULA} over the scored points.")
+    if any(column.name == BY_KEY["v_rmse"].symbol for column in columns):
+        notes.append(f"{BY_KEY['v_rmse'].symbol} = {V_RMSE_FORMULA} over the scored points.")
     if any(column.name == NO_GAUSSIAN for column in columns):
         notes.append("No Gaussian: scored points that none was made from; they take the nearest one's velocity.")
     notes.append(f"{FLOOR.capitalize()}: {_floor_in_words(evaluation)}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from evaluation.metrics.metric import Metric, Quantity
+from evaluation.metrics.table import BY_KEY, METRICS
 from evaluation.pages.charts import Curve, Line, chart
 from evaluation.run_report.log import Row, curve_of, usable_number
 from evaluation.run_report.words import percent
+from flux4d.supervision.losses.total import TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,8 @@ class Plot:
 
 LEARNING = (
     Plot("Loss", (("loss", ""),)),
-    Plot("PSNR of training views", (("psnr", ""),), "dB"),
-    Plot("L1", (("l1", ""),)),
-    Plot("1 - SSIM", (("ssim", ""),)),
-    Plot("Depth error", (("depth", ""),), "m"),
-    Plot("Mean speed of what may move", (("velocity", ""),), "m/s"),
+    Plot(f"{BY_KEY['psnr'].symbol} of training views", (("psnr", ""),), BY_KEY["psnr"].unit),
+    *(Plot(term.title, ((name, ""),), term.unit) for name, term in TERMS.items()),
     Plot("Gradient norm before clipping", (("grad_norm", ""),), log=True),
     Plot("Learning rate", (("lr", ""),), exact=True),
 )
@@ -39,19 +39,18 @@ COST = (
     Plot("Peak memory so far", (("max_rss_mb", "process"), ("gpu_mb", "GPU")), "GB", exact=True, scale=1e-3),
     Plot("Gaussians a clip", (("gaussians", ""),)),
 )
-EARLY = (
-    Plot(
-        "PSNR of held-out views",
-        (
-            ("interpolation/psnr", "interpolation"),
-            ("interpolation/psnr_dynamic", "interpolation, moving"),
-            ("future/psnr", "future"),
-            ("future/psnr_dynamic", "future, moving"),
-        ),
-        "dB",
-    ),
-    Plot("Scene flow, three-way EPE", (("flow/epe_3way", ""),), "m"),
-)
+
+
+def _early_plot(metric: Metric) -> Plot:
+    if metric.kind == "flow":
+        return Plot(f"Scene flow, {metric.symbol}", ((Quantity(metric, "flow").name, ""),), metric.unit)
+    shown = [Quantity(metric, spot) for spot in metric.places["charts"]]
+    columns = tuple((each.name, f"{each.role}{', moving' if each.moving else ''}") for each in shown)
+    return Plot(f"{metric.symbol} of held-out views", columns, metric.unit)
+
+
+EARLY = tuple(_early_plot(metric) for metric in METRICS if "charts" in metric.places)
+"""One chart for each metric that is drawn."""
 
 
 def run_charts(rows: Sequence[Row], plots: Sequence[Plot]) -> tuple[list[str], list[str]]:

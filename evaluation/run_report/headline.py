@@ -6,12 +6,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evaluation.metrics.table import BY_KEY
 from evaluation.run_report.charts import share_of_waiting
 from evaluation.run_report.folder import TrainingRun
 from evaluation.run_report.log import Row, number_of, usable_number
 from evaluation.run_report.words import hours, percent, shown
 from evaluation.scoring.validation import BEST_METRIC, BEST_WITHOUT_INTERPOLATION
 
+_DECISIVE = BY_KEY[BEST_METRIC.split("/")[1]]
 RECENT = 100
 """Steps that "now" means."""
 
@@ -101,9 +103,10 @@ def _throughput(rows: Sequence[Row]) -> Card:
 def _best(run: TrainingRun) -> Card:
     best = best_evaluation(run.evaluations)
     if best is None:
-        return Card("Best PSNR", "", "", "no early evaluation has scored a view yet")
+        return Card(f"Best {_DECISIVE.symbol}", "", "", "no early evaluation has scored a view yet")
     role = best.metric.split("/")[0]
-    return Card("Best PSNR", shown(best.value, 2), "dB", f"held-out {role} views, step {best.step:,}")
+    value = shown(best.value, _DECISIVE.digits)
+    return Card(f"Best {_DECISIVE.symbol}", value, _DECISIVE.unit, f"held-out {role} views, step {best.step:,}")
 
 
 def _waiting(rows: Sequence[Row]) -> Card:

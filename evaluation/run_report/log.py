@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from evaluation.metrics.metric import present_name
 from evaluation.pages.charts import Curve
 
 Row = dict[str, Any]
@@ -66,7 +67,15 @@ def _row(path: Path, number: int, line: bytes) -> Row:
             f"{path}, line {number}: not a row of a training log, it has no whole number as step; repair or remove the "
             "line"
         )
-    return row  # type: ignore[no-any-return]
+    return _with_present_names(row)
+
+
+def _with_present_names(row: Row) -> Row:
+    """An early evaluation of an older version, with the names of this one."""
+    for kind in ("metrics", "counts"):
+        if isinstance(row.get(kind), dict):
+            row[kind] = {present_name(name): value for name, value in row[kind].items()}
+    return row
 
 
 def parse_json(data: bytes) -> Any:

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
+from evaluation.metrics.metric import Quantity
+from evaluation.metrics.table import quantities
 from evaluation.run_report.headline import Best
 from evaluation.run_report.log import Row, number_of
 from evaluation.run_report.words import shown
 
-_HIGHER = ("psnr", "ssim", "acc")
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    name: str
-    head: str
-    unit: str
-    digits: int
-
-    @property
-    def sign(self) -> int:
-        return 1 if any(word in self.name for word in _HIGHER) else -1
-
-
-def _image_columns(role: str) -> tuple[_Column, ...]:
-    return (
-        _Column(f"{role}/psnr", "PSNR ↑", "dB", 2),
-        _Column(f"{role}/psnr_dynamic", "PSNR ↑", "dB, moving", 2),
-        _Column(f"{role}/ssim", "SSIM ↑", "", 4),
-        _Column(f"{role}/depth_rmse", "D-RMSE ↓", "m", 2),
-    )
-
-
-_GROUPS = (
-    ("interpolation", _image_columns("interpolation")),
-    ("future", _image_columns("future")),
-    (
-        "scene flow",
-        (
-            _Column("flow/epe3d", "EPE3D ↓", "m", 3),
-            _Column("flow/epe_3way", "EPE 3-way ↓", "m", 3),
-            _Column("flow/v_rmse", "V_RMSE ↓", "m/s", 3),
-            _Column("flow/theta_dyn", "θ ↓", "rad, moving", 3),
-        ),
-    ),
+_TITLES = {"interpolation": "interpolation", "future": "future", "flow": "scene flow"}
+_GROUPS = tuple(
+    (_TITLES[role], tuple(group)) for role, group in groupby(quantities("history"), key=lambda each: each.role)
 )
 
 
@@ -55,7 +24,8 @@ def evaluation_table(evaluations: Sequence[Row], best: Best | None) -> str:
     tops = {column.name: _top(evaluations, column) for column in columns}
     first = {group[0].name for _, group in _GROUPS}
     heads = "".join(
-        f"<th{' class=first' if column.name in first else ''}>{column.head}<br><small>{column.unit}</small></th>"
+        f"<th{' class=first' if column.name in first else ''}>{column.metric.head}<br>"
+        f"<small>{', '.join(filter(None, (column.metric.unit, 'moving' * column.moving)))}</small></th>"
         for column in columns
     )
     groups = "".join(f'<th class="group first" colspan="{len(group)}">{name}</th>' for name, group in _GROUPS)
@@ -98,14 +68,14 @@ def _value(row: Row, name: str, kind: str = "metrics") -> float | None:
     return number_of({**row[kind], "step": row["step"]}, name)
 
 
-def _top(evaluations: Sequence[Row], column: _Column) -> float | None:
+def _top(evaluations: Sequence[Row], column: Quantity) -> float | None:
     values = [value for row in evaluations if (value := _value(row, column.name)) is not None and value == value]
-    return max(values, key=lambda value: column.sign * value, default=None)
+    return (max if column.metric.better == "higher" else min)(values, default=None)
 
 
-def _cell(row: Row, column: _Column, top: float | None, first: bool) -> str:
+def _cell(row: Row, column: Quantity, top: float | None, first: bool) -> str:
     value = _value(row, column.name)
-    text = "n/a" if value is None else shown(value, column.digits)
+    text = "n/a" if value is None else shown(value, column.metric.digits)
     names = " ".join(name for name, on in (("first", first), ("na", text == "n/a")) if on)
     return f'<td class="{names}">{f"<b>{text}</b>" if value is not None and value == top else text}</td>'
 

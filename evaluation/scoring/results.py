@@ -40,7 +40,7 @@ class RegionSummary:
 
     psnr: float | None
     ssim: float | None
-    d_rmse: float | None
+    depth_rmse: float | None = field(metadata={"was": "d_rmse"})
     frames: int
     """Frames with at least one pixel in the region."""
     depth_frames: int
@@ -49,6 +49,8 @@ class RegionSummary:
     depth_pixels: int
     lpips: float | None = None
     """Over the same frames as SSIM; None without a network."""
+    measured: dict[str, float | None] = field(default_factory=dict)
+    """Metrics that their row in `evaluation.metrics.table` measures, by key; each over the frames that have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +179,21 @@ def summarise_regions(regions: Iterable[RegionScores | None]) -> RegionSummary:
     any other value would be made up.
     """
     rows = [region for region in regions if region is not None and region.pixels]
-    depths = [region.d_rmse for region in rows if region.d_rmse is not None]
+    depths = [region.depth_rmse for region in rows if region.depth_rmse is not None]
+    measured = dict.fromkeys(key for region in rows for key in region.measured)
     return RegionSummary(
         psnr=_mean([region.psnr for region in rows if region.psnr is not None]),
         ssim=_mean([region.ssim for region in rows if region.ssim is not None]),
-        d_rmse=_mean(depths),
+        depth_rmse=_mean(depths),
         frames=len(rows),
         depth_frames=len(depths),
         pixels=sum(region.pixels for region in rows),
         depth_pixels=sum(region.depth_pixels for region in rows),
         lpips=_mean([region.lpips for region in rows if region.lpips is not None]),
+        measured={
+            key: _mean([value for region in rows if (value := region.measured.get(key)) is not None])
+            for key in measured
+        },
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from evaluation.metrics.table import quantities
 from evaluation.scoring.aggregate import ClipScores, aggregate
 from evaluation.scoring.evaluate import Observer, score_clips
 from evaluation.scoring.imaging import Imaging
@@ -24,10 +25,6 @@ BEST_METRIC = "interpolation/psnr"
 """Decides which weights are the best; higher is better."""
 BEST_WITHOUT_INTERPOLATION = "future/psnr"
 """Decides where no interpolation view is scored."""
-_FLOW_METRICS = (
-    *("epe3d", "acc5", "acc10", "theta", "theta_dyn", "epe_bs", "epe_fs", "epe_fd", "epe_3way"),
-    *("v_rmse", "v_rmse_dyn", "mean_static_epe", "mean_dynamic_nepe"),
-)
 _FLOW_COUNTS = ("points", "points_bs", "points_fs", "points_fd")
 
 
@@ -35,8 +32,8 @@ _FLOW_COUNTS = ("points", "points_bs", "points_fs", "points_fd")
 class Validation:
     """Metrics pooled over all clips, as the evaluator pools them.
 
-    Names are ``role/metric`` for images (`interpolation`, `future`; with ``_dynamic`` over what moves) and
-    ``flow/metric`` for scene flow; units are those of `evaluation.scoring.results` and `evaluation.metrics.flow`.
+    Names are ``role/metric`` for images (`interpolation`, `future`; with ``_moving`` over what moves) and
+    ``flow/metric`` for scene flow; keys and units are those of `evaluation.metrics.table`.
     """
 
     metrics: dict[str, float | None]
@@ -119,7 +116,11 @@ def validate(
     pooled = aggregate(scores, [method.info], backend=backend, imaging=imaging)
     summary = pooled.summary(method.name)
     assert summary is not None
-    return Validation(metrics=_metrics(summary), counts=_counts(summary), clips=tuple(clip.clip_id for clip in scores))
+    return Validation(
+        metrics={each.name: each.of(summary) for each in quantities("early")},
+        counts=_counts(summary),
+        clips=tuple(clip.clip_id for clip in scores),
+    )
 
 
 @contextmanager
@@ -137,16 +138,7 @@ def _regions(summary: MethodSummary) -> Iterator[tuple[str, str, RegionSummary]]
     """Role, suffix of the names, and scores."""
     for role, images in (("interpolation", summary.interpolation), ("future", summary.future)):
         yield role, "", images.full
-        yield role, "_dynamic", images.moving
-
-
-def _metrics(summary: MethodSummary) -> dict[str, float | None]:
-    metrics: dict[str, float | None] = {}
-    for role, suffix, region in _regions(summary):
-        metrics[f"{role}/psnr{suffix}"] = region.psnr
-        metrics[f"{role}/ssim{suffix}"] = region.ssim
-        metrics[f"{role}/depth_rmse{suffix}"] = region.d_rmse
-    return metrics | {f"flow/{name}": getattr(summary.flow, name) for name in _FLOW_METRICS}
+        yield role, "_moving", images.moving
 
 
 def _counts(summary: MethodSummary) -> dict[str, int]:

@@ -7,13 +7,13 @@ from .exposure_fit import (
 from .exposure_fit import (
     fit_exposure as fit_exposure,
 )
-from .losses import (
+from .losses.total import (
     LossConfig as LossConfig,
 )
-from .losses import (
+from .losses.total import (
     Losses as Losses,
 )
-from .losses import (
+from .losses.total import (
     view_loss as view_loss,
 )
 from .recorded import (

@@ -149,7 +149,7 @@ def test_evaluations_are_listed_newest_first_with_the_best_marked(run: Path) -> 
     assert '<td class="first"><b>23.75</b></td>' in marked[0]
     assert "<b>16.00</b>" in text  # the best future PSNR is the first evaluation's
     assert "The newest rests on 20 interpolation views, 123,456 flow points. Clips: 001-evaluation-s000" in text
-    assert "three-way EPE" not in text  # n/a in all of them: no chart of nothing
+    assert "Scene flow, EPE-3way" not in text  # n/a in all of them: no chart of nothing
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 60), st.just(float("inf"))), min_size=1, max_size=8))

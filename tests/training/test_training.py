@@ -18,7 +18,7 @@ from flux4d.lift.scene import SceneConfig
 from flux4d.lift.sky import SkyConfig
 from flux4d.network.weights import load_network
 from flux4d.render import render
-from flux4d.supervision.losses import LossConfig, view_loss
+from flux4d.supervision.losses.total import LossConfig, view_loss
 from store_schema.version.dataset import open_dataset
 from tests.support.processes.training_runs import command, damage, metrics, numbered, same_weights, small, write_clips
 from tests.support.scenes.rolling import street
@@ -419,9 +419,9 @@ def test_colours_are_learned_through_the_shutter_and_depth_without(rolling_store
     plain, rolling = as_lifted(sample_of(rolling_store)), as_lifted(sample_of(rolling_store, shutter=ROLLING))
     assert len(plain) == len(rolling) == 5
     for before, after in zip(plain, rolling, strict=True):
-        assert after.l1 < before.l1
-        assert after.ssim < before.ssim
-        assert torch.equal(after.depth, before.depth)
+        assert after.terms["l1"] < before.terms["l1"]
+        assert after.terms["ssim"] < before.terms["ssim"]
+        assert torch.equal(after.terms["depth"], before.terms["depth"])
 
 
 def test_without_a_shutter_the_loss_is_that_of_one_plain_rendering(
@@ -442,7 +442,7 @@ def test_depth_teaches_places_also_with_a_shutter(rolling_store: Path) -> None:
     sample = sample_of(rolling_store, shutter=ROLLING)
     means = sample.gaussians.means.clone().requires_grad_()
     moved = replace(sample, gaussians=replace(sample.gaussians, means=means))
-    torch.stack([loss.depth for loss in as_lifted(moved)]).sum().backward()
+    torch.stack([loss.terms["depth"] for loss in as_lifted(moved)]).sum().backward()
     assert means.grad is not None
     assert means.grad.abs().max() > 0
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from flux4d.network.model import Flux4D
-from flux4d.supervision.losses import LossConfig
+from flux4d.supervision.losses.total import LossConfig
 from training.config import TrainConfig
 from training.data.clip_stream import ClipStream
 from training.data.sample import Damaged, Sample
@@ -70,7 +70,8 @@ def replay(folder: Path, device: torch.device) -> dict[str, Any]:
     sample: Sample = unflatten(tensors, about["sample"])
     found: dict[str, Any] = {"clip": about["clip"], "step": about["step"], "losses": [], "error": None}
     try:
-        losses, _, _ = clip_losses(network, sample, LossConfig(**about["loss"]), precision=about["precision"])
+        loss = LossConfig.as_recorded(about["loss"])
+        losses, _, _ = clip_losses(network, sample, loss, precision=about["precision"])
         mean_total(losses).backward()
         found["losses"] = [loss.detach() for loss in losses]
     except ValueError as error:

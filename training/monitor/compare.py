@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.metrics.table import quantity
 from evaluation.run_report.log import Row, read_lines, read_record
 from evaluation.scoring.validation import best_metric
-from training.monitor.display import HEADLINE, mean, shown
+from training.monitor.readable import mean, shown
 
 AVERAGED_STEPS = 50
 """Common steps that means are over."""
@@ -206,7 +207,8 @@ def _evaluation_table(a: ComparedRun, b: ComparedRun) -> Table:
     table.add_row("weights", *("n/a" if row is None else row["weights"] for row in chosen))
     names = dict.fromkeys(name for row in chosen if row is not None for name in row["metrics"])
     for name in names:
-        form = HEADLINE[name][1] if name in HEADLINE else ".4g"
+        known = quantity(name)
+        form = ".4g" if known is None else f".{known.metric.digits}f"
         table.add_row(name, *(shown(None if row is None else _metric(row, name), form) for row in chosen))
     return table
 

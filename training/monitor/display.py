@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 from rich.text import Text
 
+from training.monitor.readable import MISSING, duration, means, metrics_text, shown, term_cells, terms_text
 from training.optimisation.step_report import StepReport
 
 AVERAGED_STEPS = 20
@@ -27,78 +25,7 @@ KEPT_LINES = 10
 """Lines of a run that stay on screen."""
 LOG_SECONDS = 60.0
 """Where there is no live bar, the longest time between two lines, s."""
-HEADLINE = {
-    "interpolation/psnr": ("PSNR", ".2f", " dB"),
-    "interpolation/psnr_dynamic": ("moving PSNR", ".2f", " dB"),
-    "interpolation/ssim": ("SSIM", ".3f", ""),
-    "interpolation/depth_rmse": ("depth", ".2f", " m"),
-    "future/psnr": ("future PSNR", ".2f", " dB"),
-    "flow/epe3d": ("EPE3D", ".3f", " m"),
-}
-"""Metrics of an early evaluation (`evaluation.scoring.validation`) that are shown, with name, form and unit."""
 _HEADER_EVERY = 20
-_MISSING = "n/a"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownMeans:
-    """Means over some steps. What no step has is None."""
-
-    loss: float | None
-    l1: float | None
-    ssim: float | None
-    depth: float | None
-    """m."""
-    velocity: float | None
-    """m/s."""
-    psnr: float | None
-    """dB."""
-    seconds: float | None
-    """Of a step."""
-    samples_per_second: float | None
-    """Samples of all the steps over their time."""
-    data_wait: float | None
-    """Waiting for samples, share of the steps' time."""
-
-
-def means(reports: Sequence[StepReport]) -> ShownMeans:
-    """Means over steps; rates and shares are ratios of sums, so that a slow step counts by its time."""
-    seconds = sum(report.seconds for report in reports)
-    samples = sum(report.samples_per_second * report.seconds for report in reports)
-    waited = sum(report.data_seconds for report in reports)
-    return ShownMeans(
-        **{name: mean(getattr(r, name) for r in reports) for name in ("loss", "l1", "ssim", "depth", "velocity")},
-        psnr=mean(report.psnr for report in reports),
-        seconds=mean(report.seconds for report in reports),
-        samples_per_second=samples / seconds if seconds else None,
-        data_wait=waited / seconds if seconds else None,
-    )
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that there are; None when there is none."""
-    present = [value for value in values if value is not None and math.isfinite(value)]
-    return sum(present) / len(present) if present else None
-
-
-def shown(value: float | None, form: str = ".4g", unit: str = "") -> str:
-    """A number for a reader; None is n/a."""
-    return _MISSING if value is None else f"{value:{form}}{unit}"
-
-
-def duration(seconds: float | None) -> str:
-    """h:mm:ss; None is n/a."""
-    return _MISSING if seconds is None else str(timedelta(seconds=round(seconds)))
-
-
-def metrics_text(metrics: Mapping[str, float | None]) -> str:
-    """The headline metrics of an early evaluation in one line; those that were not measured are left out."""
-    parts = [
-        f"{label} {shown(metrics[name], form, unit)}"
-        for name, (label, form, unit) in HEADLINE.items()
-        if name in metrics
-    ]
-    return "  ".join(parts) or _MISSING
 
 
 class TrainingDisplay:
@@ -234,9 +161,7 @@ class TrainingDisplay:
         mean = means(self._recent)
         rows = {
             "loss": (
-                f"[bold]{shown(mean.loss, '.4f')}[/bold]   l1 {shown(mean.l1, '.4f')}"
-                f"   1-ssim {shown(mean.ssim, '.4f')}   depth {shown(mean.depth, '.2f', ' m')}"
-                f"   speed {shown(mean.velocity, '.2f', ' m/s')}"
+                f"[bold]{shown(mean.loss, '.4f')}[/bold]   {terms_text(mean.terms)}"
                 f"   [bold]PSNR {shown(mean.psnr, '.2f', ' dB')}[/bold]"
             ),
             "pace": (
@@ -264,10 +189,7 @@ class TrainingDisplay:
             ("step", 8, f"{report.step:,}"),
             ("elapsed", 9, duration(now - self._began)),
             ("loss", 8, shown(mean.loss, ".4f")),
-            ("l1", 8, shown(mean.l1, ".4f")),
-            ("1-ssim", 8, shown(mean.ssim, ".4f")),
-            ("depth m", 9, shown(mean.depth, ".2f")),
-            ("m/s", 6, shown(mean.velocity, ".2f")),
+            *term_cells(mean.terms),
             ("PSNR", 7, shown(mean.psnr, ".2f")),
             ("samples/s", 11, shown(mean.samples_per_second, ".2f")),
             ("wait", 6, shown(mean.data_wait, ".0%")),
@@ -296,11 +218,11 @@ def _alarming(text: str, alarm: bool) -> str:
 
 
 def _evaluation_text(evaluation: tuple[int, str] | None) -> str:
-    return _MISSING if evaluation is None else f"step {evaluation[0]:,}: {evaluation[1]}"
+    return MISSING if evaluation is None else f"step {evaluation[0]:,}: {evaluation[1]}"
 
 
 def _memory_text(report: StepReport | None) -> str:
     if report is None:
-        return _MISSING
+        return MISSING
     gpu = None if report.gpu_mb is None else report.gpu_mb / 1000
     return f"RSS {report.max_rss_mb / 1000:.1f} GB, GPU {shown(gpu, '.1f', '' if gpu is None else ' GB')}"

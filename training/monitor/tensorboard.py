@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from flux4d.supervision.losses.total import TERMS
 from training.optimisation.step_report import StepReport
 
 FOLDER = "tensorboard"
@@ -48,10 +49,7 @@ class Board:
         """Scalars of a step; what is None is left out."""
         scalars = {
             "loss/total": report.loss,
-            "loss/l1": report.l1,
-            "loss/one_minus_ssim": report.ssim,
-            "loss/depth_m": report.depth,
-            "loss/speed_m_per_s": report.velocity,
+            **{f"loss/{TERMS[name].board_tag}": value for name, value in report.terms.items()},
             "train/psnr_db": report.psnr,
             "train/lr": report.lr,
             "train/grad_norm": report.grad_norm,

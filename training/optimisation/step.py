@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +12,14 @@ import torch
 from torch import Tensor
 
 from flux4d.network.model import Flux4D
-from flux4d.supervision.losses import LossConfig, Losses, view_loss
+from flux4d.supervision.losses.total import TERMS, LossConfig, Losses, view_loss
 from flux4d.supervision.recorded import render_recorded
 from training.data.sample import Sample
 from training.optimisation.profiling import StepProfiler
 
 Precision = Literal["fp32", "bf16", "fp16"]
-_SUMS = (
-    *("loss", "l1", "ssim", "depth", "depths", "velocity", "velocities", "psnr"),
-    *("gaussians", "clips", "broken", "stop"),
-)
-"""Columns of the vector that travels with the gradients."""
+_SUMS = ("loss", "psnr", "gaussians", "clips", "broken", "stop")
+"""First columns of the vector that travels with the gradients; each loss term and the clips that have it come after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +27,8 @@ class StepMeans:
     """What a step's clips gave, over all ranks."""
 
     loss: float
-    l1: float
-    ssim: float
-    depth: float | None
-    velocity: float | None
+    terms: Mapping[str, float | None]
+    """Unweighted loss terms by name; None where no clip has it."""
     psnr: float
     gaussians: float
     clips: int
@@ -50,19 +45,20 @@ class Sums:
     """Place of the number of clips in the vector."""
 
     def __init__(self, device: torch.device) -> None:
-        self._values = {name: torch.zeros((), dtype=torch.float32, device=device) for name in _SUMS}
+        self._values, self._terms, self._having = (
+            {name: torch.zeros((), dtype=torch.float32, device=device) for name in names}
+            for names in (_SUMS, TERMS, TERMS)
+        )
 
     def add(self, losses: Sequence[Losses], psnr: Tensor, gaussians: int) -> None:
         """Count a clip; its terms are means over its views."""
         total = mean_total(losses).detach()
         self._values["loss"] += total
-        for name in ("l1", "ssim"):
-            self._values[name] += torch.stack([getattr(loss, name) for loss in losses]).detach().mean()
-        for name, counter in (("depth", "depths"), ("velocity", "velocities")):
-            found = [value for loss in losses if (value := getattr(loss, name)) is not None]
+        for name in TERMS:
+            found = [value for loss in losses if (value := loss.terms[name]) is not None]
             if found:
-                self._values[name] += torch.stack(found).detach().mean()
-                self._values[counter] += 1
+                self._terms[name] += torch.stack(found).detach().mean()
+                self._having[name] += 1
         self._values["psnr"] += psnr
         self._values["gaussians"] += gaussians
         self._values["clips"] += 1
@@ -74,26 +70,20 @@ class Sums:
         self._values["broken"] += 1
 
     def vector(self, stop: bool) -> Tensor:
-        """[12] to be summed over the ranks."""
+        """[6 + 2 * terms] to be summed over the ranks."""
         if stop:
             self._values["stop"] += 1
-        return torch.stack([self._values[name] for name in _SUMS])
+        return torch.stack([*self._values.values(), *self._terms.values(), *self._having.values()])
 
 
 def means(summed: Sequence[float]) -> StepMeans:
-    """Means of the 12 sums over all ranks; NaN without a clip."""
-    values = dict(zip(_SUMS, summed, strict=True))
+    """Means of the sums over all ranks; NaN without a clip."""
+    values = dict(zip(_SUMS, summed, strict=False))
+    terms, having = summed[len(_SUMS) : len(_SUMS) + len(TERMS)], summed[len(_SUMS) + len(TERMS) :]
     clips = values["clips"] or math.nan
-
-    def optional(name: str, counter: str) -> float | None:
-        return values[name] / values[counter] if values[counter] else None
-
     return StepMeans(
         loss=values["loss"] / clips,
-        l1=values["l1"] / clips,
-        ssim=values["ssim"] / clips,
-        depth=optional("depth", "depths"),
-        velocity=optional("velocity", "velocities"),
+        terms={name: total / count if count else None for name, total, count in zip(TERMS, terms, having, strict=True)},
         psnr=values["psnr"] / clips,
         gaussians=values["gaussians"] / max(values["clips"], 1.0),
         clips=round(values["clips"]),

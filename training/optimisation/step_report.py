@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -28,13 +29,8 @@ class StepReport:
     clips: tuple[str, ...]
     """Clips of the step over all ranks, in the global order."""
     loss: float
-    l1: float
-    ssim: float
-    """1 - SSIM."""
-    depth: float | None
-    """Mean absolute depth error, m; None when no view of the step has a LiDAR pixel."""
-    velocity: float | None
-    """Mean speed of what may move, m/s."""
+    terms: Mapping[str, float | None]
+    """Unweighted terms of the loss (`flux4d.supervision.losses.total.TERMS`); None when no view of the step has it."""
     psnr: float
     """dB, mean over the views rendered."""
     lr: float
@@ -54,6 +50,15 @@ class StepReport:
     """Most resident memory of the process so far, 10^6 bytes."""
     gpu_mb: float | None
     """Most GPU memory so far, 10^6 bytes; None on a CPU."""
+
+    def row(self) -> dict[str, Any]:
+        """As a row of ``metrics.jsonl``: the loss terms are columns like all others."""
+        row: dict[str, Any] = {}
+        for field in fields(self):
+            columns = self.terms if field.name == "terms" else {field.name: getattr(self, field.name)}
+            assert not row.keys() & columns.keys(), f"a loss term has the name of a column: {sorted(columns)}"
+            row |= columns
+        return row
 
 
 def reported(
@@ -76,10 +81,7 @@ def reported(
         epoch=places[0].epoch,
         clips=tuple(place.clip_id for place in places),
         loss=found.loss,
-        l1=found.l1,
-        ssim=found.ssim,
-        depth=found.depth,
-        velocity=found.velocity,
+        terms=found.terms,
         psnr=found.psnr,
         lr=lr,
         grad_norm=norm,

@@ -10,6 +10,7 @@ from typing import Any
 
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import BEFORE
+from flux4d.supervision.losses.total import LossConfig
 from training.checkpoint.files import checkpoint_folders
 from training.config import TrainConfig
 
@@ -88,11 +89,13 @@ def _recorded(path: Path) -> dict[str, Any] | None:
 def _when_not_named() -> dict[str, Any]:
     """What settings mean to a run that does not name them: they are younger than it, and it did as is the default.
 
-    Where the default is not what was done before, `BEFORE` says what was.
+    Where the default is not what was done before, `BEFORE` says what was. A loss term that a run does not name was
+    not there yet: its weight was 0.
     """
     defaults: dict[str, Any] = json.loads(json.dumps(asdict(TrainConfig()), default=str))
     defaults["scene"].update(BEFORE)
     defaults["stream"]["shutter"] = asdict(Shutter())
+    defaults["loss"] = asdict(LossConfig.as_recorded({}))
     return defaults
 
 

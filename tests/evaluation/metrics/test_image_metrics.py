@@ -200,15 +200,16 @@ def test_depth_rmse_by_hand_full_and_moving(image):
     depth = np.full((H, W), 10.0)
     depth[0, 1], depth[3, 2] = 13.0, 14.0
     result = scored(image, truth, depth)
-    assert result.full.d_rmse == pytest.approx(math.sqrt((9 + 16) / 3))
-    assert result.moving.d_rmse == pytest.approx(math.sqrt(9 / 2))
+    assert result.full.depth_rmse == pytest.approx(math.sqrt((9 + 16) / 3))
+    assert result.moving.depth_rmse == pytest.approx(math.sqrt(9 / 2))
     assert (result.full.depth_pixels, result.moving.depth_pixels) == (3, 2)
 
 
 def test_empty_sets_are_none(image):
     result = scored(image, truth_with(image, np.zeros((H, W), bool)))
-    assert result.full.d_rmse is None
-    assert (result.moving.psnr, result.moving.ssim, result.moving.d_rmse, result.moving.pixels) == (None, None, None, 0)
+    assert result.full.depth_rmse is None
+    nothing = result.moving
+    assert (nothing.psnr, nothing.ssim, nothing.depth_rmse, nothing.pixels) == (None, None, None, 0)
     assert scored(image, truth_with(image)).moving is None
     assert depth_rmse(np.zeros((H, W)), truth_with(image)) == (None, 0)
 

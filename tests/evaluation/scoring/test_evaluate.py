@@ -167,7 +167,7 @@ def test_frame_averages_skip_empty_regions():
     full, empty = RegionScores(20.0, 0.5, 2.0, 10, 4), RegionScores(None, None, None, 0, 0)
     without_lidar = RegionScores(30.0, 0.7, None, 6, 0)
     summary = summarise_regions([full, empty, None, without_lidar])
-    assert (summary.psnr, summary.d_rmse, summary.frames, summary.depth_frames) == (25.0, 2.0, 2, 1)
+    assert (summary.psnr, summary.depth_rmse, summary.frames, summary.depth_frames) == (25.0, 2.0, 2, 1)
     assert (summary.pixels, summary.depth_pixels) == (16, 4)
     assert summarise_regions([empty]).psnr is None
 
@@ -465,8 +465,8 @@ def test_a_log_where_nothing_moves_has_no_dynamic_scores(two_clips):
     evaluation = evaluate([clip], [STILL], width=48, backend="cpu")
     table = flow_table("Flow", evaluation, FLOW_COLUMNS)
     for row in range(2):  # the method and the floor
-        shown = {head: cells(table, head)[row][2] for head in ("EPE-FD", "EPE-3way", "θ_dyn", "V_RMSE dyn", "EPE-FS")}
-        assert shown == {"EPE-FD": "n/a", "EPE-3way": "n/a", "θ_dyn": "n/a", "V_RMSE dyn": "n/a", "EPE-FS": "0.000"}
+        shown = {head: cells(table, head)[row][2] for head in ("EPE-FD", "EPE-3way", "θ_dyn", "V_RMSE_dyn", "EPE-FS")}
+        assert shown == {"EPE-FD": "n/a", "EPE-3way": "n/a", "θ_dyn": "n/a", "V_RMSE_dyn": "n/a", "EPE-FS": "0.000"}
         assert cells(table, "FD points")[row][2] == "0"
     assert evaluation.summary("still").flow.mean_dynamic_nepe is None
 

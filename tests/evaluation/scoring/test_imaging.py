@@ -71,8 +71,8 @@ def test_colours_fit_the_shutter_they_were_taken_with_and_depth_does_not_know_of
     assert psnr["right"] > psnr["none"] + 3 > psnr["other way"] + 3
     assert scores["right"].full.ssim > scores["none"].full.ssim
     for name in ("none", "other way"):
-        assert scores[name].full.d_rmse == scores["right"].full.d_rmse
-        assert scores[name].moving.d_rmse == scores["right"].moving.d_rmse
+        assert scores[name].full.depth_rmse == scores["right"].full.depth_rmse
+        assert scores[name].moving.depth_rmse == scores["right"].moving.depth_rmse
 
 
 def test_a_recorded_view_is_colour_through_the_shutter_and_depth_without(rolling):
@@ -116,7 +116,7 @@ def test_exposures_brighten_colours_and_leave_depth(dark, kind):
     plain, corrected = (score(*dark, Imaging(exposure=e)) for e in (None, ExposureConfig(kind=kind)))
     before, after = (e.summary("true").future.full for e in (plain, corrected))
     assert after.psnr > before.psnr + 2
-    assert after.d_rmse == before.d_rmse
+    assert after.depth_rmse == before.depth_rmse
 
 
 def test_exposures_and_what_is_scored_do_not_come_from_target_images(dark):

@@ -106,10 +106,10 @@ def test_every_number_is_the_evaluators(clips: list[Clip], network: Flux4D, alon
     assert alone.clips == tuple(clip.record.clip_id for clip in in_order)
     for role in ("interpolation", "future"):
         images = getattr(expected, role)
-        for suffix, region in (("", images.full), ("_dynamic", images.moving)):
+        for suffix, region in (("", images.full), ("_moving", images.moving)):
             assert alone.metrics[f"{role}/psnr{suffix}"] == region.psnr
             assert alone.metrics[f"{role}/ssim{suffix}"] == region.ssim
-            assert alone.metrics[f"{role}/depth_rmse{suffix}"] == region.d_rmse
+            assert alone.metrics[f"{role}/depth_rmse{suffix}"] == region.depth_rmse
             assert alone.counts[f"{role}/views{suffix}"] == region.frames
             assert alone.counts[f"{role}/pixels{suffix}"] == region.pixels
     assert alone.counts["interpolation/views"] == 15

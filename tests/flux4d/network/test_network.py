@@ -18,7 +18,7 @@ from flux4d.network.model import Flux4D, NetworkConfig, small
 from flux4d.network.voxelize import VoxelConfig
 from flux4d.reconstruct import reconstruct
 from flux4d.render import render
-from flux4d.supervision.losses import LossConfig, reconstruction_loss
+from flux4d.supervision.losses.total import LossConfig, view_loss
 from flux4d.supervision.target import make_target
 from store_schema.clip import Clip
 from tests.support.scenes.crossing import CROSSING_VELOCITY, SKY, crossing_clip, moving_rows
@@ -190,9 +190,7 @@ def test_learns_picture_and_motion_of_a_crossing_box() -> None:
         target = targets[step % len(targets)]
         refined = network(gaussians, duration)
         image = render(refined, target.cameras)
-        losses = reconstruction_loss(
-            image.rgb[0], image.depth[0, ..., 0], target.rgb, target.depth_pixel, target.depth, refined, LossConfig()
-        )
+        losses = view_loss(image, target, refined, LossConfig())
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,8 +12,12 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from flux4d.gaussians import Gaussians
-from flux4d.supervision.losses import LossConfig, reconstruction_loss, speed_penalty
+from flux4d.render import Rendering
+from flux4d.supervision.losses.speed import mean_speed
+from flux4d.supervision.losses.term import LossInput
+from flux4d.supervision.losses.total import TERMS, LossConfig, view_loss
 from flux4d.supervision.ssim import ssim_map
+from flux4d.supervision.target import Target
 
 
 def images(height: int = 40, width: int = 56, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -39,31 +43,34 @@ def scene(velocities: Tensor, is_sky: Tensor) -> Gaussians:
     )
 
 
-def loss_of(image: Tensor, target: Tensor, **changes: object) -> dict[str, object]:
+def view(image: Tensor, target: Tensor, **changes: object) -> tuple[Rendering, Target, Gaussians]:
+    """A rendering with a depth of 10 m all over, of a scene of two Gaussians that move and one that is sky."""
     values: dict[str, object] = {
-        "rgb": image,
         "depth": torch.full(image.shape[:2], 10.0),
-        "target_rgb": target,
         "depth_pixel": torch.tensor([0, 57, 200]),
         "target_depth": torch.tensor([11.0, 8.0, 10.0]),
         "gaussians": scene(
             torch.tensor([[[3.0, 4.0, 0.0]], [[0.0, 0.0, 1.0]], [[9.0, 9.0, 9.0]]]), torch.tensor([0, 0, 1]) > 0
         ),
-        "config": LossConfig(),
+        **changes,
     }
-    return {**values, **changes}
+    depth = values["depth"]
+    assert isinstance(depth, Tensor)
+    rendering = Rendering(image[None], torch.ones(1, *image.shape[:2], 1), depth[None, ..., None], None)
+    posed = {"view": None, "role": "interpolation", "cameras": None}
+    recorded = Target(rgb=target, depth_pixel=values["depth_pixel"], depth=values["target_depth"], **posed)  # type: ignore[arg-type]
+    return rendering, recorded, values["gaussians"]  # type: ignore[return-value]
 
 
 def test_terms_and_weights_are_those_of_the_paper() -> None:
     image, target = images()
-    losses = reconstruction_loss(**loss_of(image, target))  # type: ignore[arg-type]
+    losses = view_loss(*view(image, target), LossConfig())
     l1, ssim = (image - target).abs().mean(), 1 - ssim_map(image, target).mean()
-    assert torch.isclose(losses.l1, l1)
-    assert torch.isclose(losses.ssim, ssim)
-    assert losses.depth is not None
-    assert losses.velocity is not None
-    assert float(losses.depth) == pytest.approx(1.0)  # |10-11|, |10-8|, |10-10|
-    assert float(losses.velocity) == pytest.approx(3.0)  # (5 + 1) / 2, the sky does not count
+    assert list(losses.terms) == ["l1", "ssim", "depth", "velocity"]
+    assert torch.equal(losses.terms["l1"], l1)
+    assert torch.equal(losses.terms["ssim"], ssim)
+    assert float(losses.terms["depth"]) == pytest.approx(1.0)  # |10-11|, |10-8|, |10-10|
+    assert float(losses.terms["velocity"]) == pytest.approx(3.0)  # (5 + 1) / 2, the sky does not count
     assert float(losses.total) == pytest.approx(float(0.8 * l1 + 0.2 * ssim + 0.01 * 1.0 + 5e-3 * 3.0), rel=1e-5)
 
 
@@ -72,27 +79,26 @@ def test_depth_is_read_at_the_lidar_pixels() -> None:
     depth = torch.zeros(image.shape[:2])
     depth[2, 5], depth[0, 0] = 30.0, 7.0
     pixel = torch.tensor([0, 2 * image.shape[1] + 5])
-    losses = reconstruction_loss(
-        **loss_of(image, target, depth=depth, depth_pixel=pixel, target_depth=torch.tensor([7.0, 30.0]))  # type: ignore[arg-type]
-    )
-    assert losses.depth is not None
-    assert float(losses.depth) == 0.0
+    changes = {"depth": depth, "depth_pixel": pixel, "target_depth": torch.tensor([7.0, 30.0])}
+    losses = view_loss(*view(image, target, **changes), LossConfig())
+    assert losses.terms["depth"] == 0.0
 
 
 def test_absent_terms_are_none_and_leave_the_sum() -> None:
     image, target = images()
     empty = {"depth_pixel": torch.zeros(0, dtype=torch.int64), "target_depth": torch.zeros(0)}
     sky = scene(torch.ones(2, 1, 3), torch.ones(2, dtype=torch.bool))
-    losses = reconstruction_loss(**loss_of(image, target, gaussians=sky, **empty))  # type: ignore[arg-type]
-    assert losses.depth is None
-    assert losses.velocity is None
-    assert float(losses.total) == pytest.approx(float(0.8 * losses.l1 + 0.2 * losses.ssim), rel=1e-6)
-    assert set(losses.detach()) == {"total", "l1", "ssim"}
+    losses = view_loss(*view(image, target, gaussians=sky, **empty), LossConfig())
+    assert losses.terms["depth"] is None
+    assert losses.terms["velocity"] is None
+    assert float(losses.total) == pytest.approx(float(0.8 * losses.terms["l1"] + 0.2 * losses.terms["ssim"]), rel=1e-6)
+    assert list(losses.detach()) == ["total", "l1", "ssim"]
 
 
-def test_speed_penalty_at_rest_has_a_finite_gradient() -> None:
+def test_mean_speed_at_rest_has_a_finite_gradient() -> None:
     velocities = torch.zeros(4, 2, 3, requires_grad=True)
-    penalty = speed_penalty(velocities, torch.zeros(4, dtype=torch.bool))
+    at_rest = scene(velocities, torch.zeros(4, dtype=torch.bool))
+    penalty = mean_speed(LossInput(*view(*images(), gaussians=at_rest)))
     assert penalty is not None
     penalty.backward()
     assert velocities.grad is not None
@@ -102,11 +108,24 @@ def test_speed_penalty_at_rest_has_a_finite_gradient() -> None:
 def test_wrong_sizes_and_weights_are_refused() -> None:
     image, target = images()
     with pytest.raises(ValueError, match="decode the target at the rendered size"):
-        reconstruction_loss(**loss_of(image, target[:-1]))  # type: ignore[arg-type]
+        view_loss(*view(image, target[:-1]), LossConfig())
     with pytest.raises(ValueError, match="loss weight ssim=-1"):
         LossConfig(ssim=-1.0)
     with pytest.raises(ValueError, match="depth=nan"):
         replace(LossConfig(), depth=float("nan"))
+
+
+def test_recorded_weights_are_those_of_then() -> None:
+    assert LossConfig.as_recorded(asdict(LossConfig(depth=0.5))) == LossConfig(depth=0.5)
+    assert LossConfig.as_recorded({"l1": 1.0}) == LossConfig(l1=1.0, ssim=0.0, depth=0.0, velocity=0.0)
+    with pytest.raises(ValueError, match=r"loss terms \['beauty'\] are not known here"):
+        LossConfig.as_recorded({"l1": 1.0, "beauty": 1.0})
+
+
+def test_terms_are_told_with_their_units() -> None:
+    assert [term.board_tag for term in TERMS.values()] == ["l1", "one_minus_ssim", "depth_m", "speed_m_per_s"]
+    assert [term.column_head for term in TERMS.values()] == ["l1", "1-ssim", "depth m", "m/s"]
+    assert asdict(LossConfig()) == {name: term.weight for name, term in TERMS.items()}
 
 
 def test_ssim_is_that_of_torchmetrics() -> None:

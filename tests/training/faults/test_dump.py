@@ -19,7 +19,7 @@ from flux4d.cameras.cameras import Cameras
 from flux4d.cameras.shutter import Shutter
 from flux4d.gaussians import Gaussians
 from flux4d.network.model import Flux4D, NetworkConfig
-from flux4d.supervision.losses import LossConfig, view_loss
+from flux4d.supervision.losses.total import LossConfig, view_loss
 from flux4d.supervision.recorded import render_recorded
 from flux4d.supervision.target import Target
 from store_schema.codec import ViewHeader

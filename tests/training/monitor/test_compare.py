@@ -39,7 +39,7 @@ def make_run(
     settings = asdict(replace(config or presets()["cpu"][1], out=folder))
     (folder / "config.json").write_text(json.dumps(settings, default=str, sort_keys=True))
     (folder / "run.json").write_text(json.dumps(RECORD | (record or {})))
-    reports = [asdict(report(step, loss=loss(step), **changes)) for step in range(1, steps + 1)]
+    reports = [report(step, loss=loss(step), **changes).row() for step in range(1, steps + 1)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in reports))
     if evaluations is not None:
         lines = [

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evaluation.scoring.validation import BEST_METRIC, BEST_WITHOUT_INTERPOLATION
-from training.monitor.display import HEADLINE, KEPT_LINES, TrainingDisplay, means
+from training.monitor.display import KEPT_LINES, TrainingDisplay
+from training.monitor.readable import HEADLINE, means
 from training.optimisation.step_report import StepReport
+
+TERM_VALUES = {"l1": 0.05, "ssim": 0.2, "depth": 1.5, "velocity": 0.4}
 
 
 def report(step: int, **changes: object) -> StepReport:
@@ -25,10 +28,6 @@ def report(step: int, **changes: object) -> StepReport:
         "epoch": step // 10,
         "clips": ("toy-s000",),
         "loss": 0.25,
-        "l1": 0.05,
-        "ssim": 0.2,
-        "depth": 1.5,
-        "velocity": 0.4,
         "psnr": 20.0,
         "lr": 1e-3,
         "grad_norm": 0.5,
@@ -40,7 +39,8 @@ def report(step: int, **changes: object) -> StepReport:
         "max_rss_mb": 3200.0,
         "gpu_mb": None,
     }
-    return StepReport(**(values | changes))  # type: ignore[arg-type]
+    terms = {**TERM_VALUES, **{name: changes.pop(name) for name in list(changes) if name in TERM_VALUES}}
+    return StepReport(terms=terms, **(values | changes))  # type: ignore[arg-type]
 
 
 class Clock:
@@ -131,8 +131,8 @@ def test_rates_are_ratios_of_sums(steps: list[tuple[float, float, int]]) -> None
 
 
 def test_what_is_missing_is_not_counted_as_zero(log: Console) -> None:
-    assert means([report(1, depth=2.0), report(2, depth=None)]).depth == 2.0
-    assert means([report(1, depth=None)]).depth is None
+    assert means([report(1, depth=2.0), report(2, depth=None)]).terms["depth"] == 2.0
+    assert means([report(1, depth=None)]).terms["depth"] is None
     assert means([]).data_wait is None
     with TrainingDisplay(log, 1, clock=Clock()) as display:
         display.step(report(1, depth=None, velocity=None))

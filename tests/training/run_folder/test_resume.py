@@ -132,10 +132,19 @@ def test_a_run_of_before_a_setting_was_made_as_then(config: TrainConfig) -> None
             require_same_settings(changed)
 
 
+def test_a_loss_term_that_a_run_does_not_name_had_no_weight(config: TrainConfig) -> None:
+    """Its default would be another training than that of the first steps."""
+    record(config, lambda settings: settings["loss"].pop("velocity"))
+    with pytest.raises(ValueError, match=r"loss\.velocity was 0\.0, is 0\.005"):
+        require_same_settings(config)
+    assert require_same_settings(replace(config, loss=replace(config.loss, velocity=0.0))) == []
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [
         (lambda s: s.update(shiny=1), "shiny"),
+        (lambda s: s["loss"].update(beauty=1.0), r"loss\.beauty"),
         (lambda s: s["stream"].update(mirror=True), r"stream\.mirror"),
         (lambda s: s["scene"]["sky"].update(colour=1), r"scene\.sky\.colour"),
         (lambda s: s["loader"].update(magic=1), r"loader\.magic"),
