@@ -13,9 +13,9 @@ from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.clip import ClipRecord
-from store_schema.files.location import Place, location, relative_name
+from store_schema.files.location import Place, file_hash, location, relative_name
 from store_schema.frame_store import FRAME_SCHEMA_VERSION, frames_key
-from store_schema.hashing import hash_file, hash_json
+from store_schema.hashing import hash_json
 from store_schema.protocol import TEST_LOGS
 from store_schema.tables import SCHEMA_VERSION
 
@@ -156,7 +156,7 @@ def _inspect(path: Path, config: BuildConfig) -> LogPlan:
         path=path,
         records=index.records,
         left_out={clip_id: f"frame {frame} of log {reader.log_id} is missing" for clip_id, frame in index.left_out},
-        inputs={relative_name(file, path.parent): hash_file(file) for file in reader.input_files()},
+        inputs={relative_name(file, path.parent): file_hash(file) for file in reader.input_files()},
         row=row,
     )
 

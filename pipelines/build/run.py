@@ -21,7 +21,7 @@ from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.layout import open_logs
 from store_schema.files.atomic import remove_litter, write_atomic
-from store_schema.files.location import filesystem, remove_tree
+from store_schema.files.location import filesystem, read_bytes, remove_tree
 from store_schema.version.dataset import LATEST
 from store_schema.version.manifest import Manifest
 
@@ -75,7 +75,7 @@ def pending_build(store: Path) -> BuildConfig:
         ValueError: the request cannot be read.
     """
     try:
-        raw = json.loads((store / PENDING).read_bytes())
+        raw = json.loads(read_bytes(store / PENDING))
     except FileNotFoundError:
         raise FileNotFoundError(f"{store} holds no unfinished build: start one with flux4d-build build") from None
     lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
