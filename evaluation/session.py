@@ -33,6 +33,7 @@ from flux4d.network.model import Flux4D
 from flux4d.network.weights import load_network
 from flux4d.supervision.exposure_fit import ExposureConfig
 from store_schema.clip import Clip, ClipRecord
+from store_schema.command_line.progress import progress_bars
 from store_schema.hashing import hash_file
 from store_schema.json_dataclass import from_json, load_json, save_json
 from store_schema.version.dataset import Dataset, open_dataset
@@ -63,7 +64,7 @@ def run_evaluation(command: Run) -> Path:
     """
     console = Console(stderr=True)
     device = resolve_device(command.device)
-    dataset = open_dataset(command.store, command.version)
+    dataset = open_dataset(command.place, command.version)
     trained = load_trained(command, device)
     cameras = imaging(command, trained)
     seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ()))  # type: ignore[attr-defined]
@@ -81,19 +82,20 @@ def run_evaluation(command: Run) -> Path:
     lpips = load_lpips(command.lpips_net, command.lpips_weights, device)
     command.out.mkdir(parents=True, exist_ok=True)
     book = PictureBook(command.out / PICTURES, command.picture_clips)
-    evaluation = evaluate(
-        _clips(dataset, records),
-        standard_methods(trained.network, trained.scene, device, command.points),
-        width=command.width,
-        lpips=lpips,
-        points=command.points,
-        backend=command.backend,
-        imaging=cameras,
-        seen_clips=seen,
-        dataset_options="; ".join(words for words in (unusual_options(features), *twice) if words),
-        progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
-        observer=book,
-    )
+    with progress_bars(console) as bars:
+        evaluation = evaluate(
+            bars.track("clips", _clips(dataset, records), len(records)),
+            standard_methods(trained.network, trained.scene, device, command.points),
+            width=command.width,
+            lpips=lpips,
+            points=command.points,
+            backend=command.backend,
+            imaging=cameras,
+            seen_clips=seen,
+            dataset_options="; ".join(words for words in (unusual_options(features), *twice) if words),
+            progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
+            observer=book,
+        )
     info = RunInfo(
         dataset_version=dataset.version,
         store=command.store,

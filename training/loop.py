@@ -10,7 +10,6 @@ import torch
 
 from flux4d.device import resolve_device
 from flux4d.network.model import Flux4D
-from store_schema.files.retry import RetryPolicy
 from store_schema.version.dataset import open_dataset
 from training.checkpoint.checkpoint import Progress, load_checkpoint, load_initial, save_best, save_checkpoint
 from training.checkpoint.ema import Ema
@@ -63,8 +62,8 @@ class Trainer:
 
     def _open(self) -> None:
         config, ranks = self.config, self.ranks
-        patience = RetryPolicy.lasting(60.0 * config.loader.retry_minutes)
-        self.dataset = open_dataset(config.store, config.version, cache=local_cache(config.loader), retry=patience)
+        loader = config.loader
+        self.dataset = open_dataset(config.store, config.version, cache=local_cache(loader), retry=loader.retry)
         torch.manual_seed(config.seed)
         self.learner = make_learner(config, self.device)
         self.profiler = StepProfiler(config.out, config.profile and ranks.is_main, self.device)

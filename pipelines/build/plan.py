@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from pipelines.build.clip_index import clip_records
 from pipelines.features.config import FEATURES_VERSION, FeatureConfig, check_cameras
@@ -13,6 +15,7 @@ from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.clip import ClipRecord
+from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
 from store_schema.files.location import Place, file_hash, location, relative_name
 from store_schema.frame_store import FRAME_SCHEMA_VERSION, frames_key
 from store_schema.hashing import hash_json
@@ -33,8 +36,11 @@ class BuildConfig:
 
     root: Place
     """Folder or URL (s3://bucket/logs) that holds one folder per log, in PandaSet layout."""
-    out: Place
-    """The store: folder or URL."""
+    out: Annotated[
+        Place,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="STORE", help="The store: folder or URL; --store STORE and --out STORE say the same."),
+    ]
     workers: int = 2
     """Dask worker processes; 0 runs everything in this process."""
     scheduler: str | None = None
@@ -53,7 +59,10 @@ class BuildConfig:
     """Cameras that expose later than their stamps say (negative: earlier), each followed by the seconds:
     ``front_camera -0.012``. Their poses move along the camera's own path; docs/time.md says how to find the shift."""
 
+    retry_minutes: RetryMinutes = RETRY_MINUTES
+
     def __post_init__(self) -> None:
+        _ = lasting(self.retry_minutes)
         if self.clips_per_shard < 1:
             raise ValueError(f"clips_per_shard must be at least 1, got {self.clips_per_shard}")
         if self.workers < 0:
@@ -63,12 +72,12 @@ class BuildConfig:
     @property
     def logs_root(self) -> Path:
         """Where the logs are."""
-        return location(self.root, listings_cache=True)
+        return location(self.root, listings_cache=True, retry=lasting(self.retry_minutes))
 
     @property
     def store(self) -> Path:
         """Where the store is."""
-        return location(self.out)
+        return location(self.out, retry=lasting(self.retry_minutes))
 
     @property
     def features(self) -> FeatureConfig:

@@ -1,7 +1,7 @@
 """Remote paths that know how patiently they are read: the policy goes wherever the path goes.
 
-Paths are made of paths (``store / "versions"``), listed, and sent to Dask workers. A policy that is an argument of every
-function between the command line and a read would be forgotten in one of them; so it is the path's own.
+Paths are made of paths (``store / "versions"``), listed, and sent to Dask workers. A policy that is an argument of
+every function between the command line and a read would be forgotten in one of them; so it is the path's own.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from store_schema import tables
 from store_schema.cache.local_cache import LocalCache
-from store_schema.clip import Clip, ClipRecord
+from store_schema.clip import Clip, ClipRecord, NotHeldError
 from store_schema.codec import decode_clip, record_from_json
 from store_schema.files.location import Place, filesystem, folders_with, location, read_bytes
 from store_schema.files.retry import ConnectionLostError, RetryPolicy
@@ -74,7 +74,7 @@ class Dataset:
         hold. What is not as it was written never enters the cache, and is not taken from it.
 
         Raises:
-            KeyError: no such clip or member.
+            NotHeldError: no such clip or member.
             CorruptShardError: the bytes are not what was written.
             ConnectionLostError: a remote store that did not answer.
             ValueError: a remote server that does not serve parts of files.
@@ -83,7 +83,7 @@ class Dataset:
         try:
             wanted = [places[name] for name in dict.fromkeys(names)]
         except KeyError as error:
-            raise KeyError(f"clip {clip_id} has no member {error.args[0]!r}; it has {sorted(places)}") from None
+            raise NotHeldError(f"clip {clip_id} has no member {error.args[0]!r}; it has {sorted(places)}") from None
         shards = self.folder / SHARDS
         if self.cache is None or filesystem(self.folder) is None:
             return fetch_members(shards, wanted)
@@ -101,7 +101,7 @@ class Dataset:
         """One clip, with the images of `cameras` (all when None).
 
         Raises:
-            KeyError: no such clip.
+            NotHeldError: no such clip.
             CorruptShardError: stored bytes are not what was written.
             ConnectionLostError: a remote store that did not answer.
         """
@@ -113,7 +113,8 @@ class Dataset:
         try:
             return self.members[clip_id]
         except KeyError:
-            raise KeyError(f"no clip {clip_id!r} in version {self.version[:12]}; it has {len(self.records)}") from None
+            reason = f"no clip {clip_id!r} in version {self.version[:12]}; it has {len(self.records)}"
+            raise NotHeldError(reason) from None
 
 
 def _camera(member: str) -> str | None:

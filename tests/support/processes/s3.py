@@ -19,7 +19,8 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
     "right": lambda content: content,
     "flipped": lambda content: bytes([content[0] ^ 1]) + content[1:],
 }
-"""What becomes of a right answer, "right" leaves it. Of one that is shortened the header says so, of one that is cut it does not."""
+"""What becomes of a right answer; "right" leaves it. Of one that is shortened the header says so, of one that is cut it
+does not."""
 
 
 @dataclass
