@@ -10,7 +10,6 @@ from evaluation.options import Lidar, Report, Run
 from store_schema.command_line.door import parse_verbs, run_door
 from store_schema.command_line.options import STORE, store_first
 
-
 VERBS = {"run": Run, "lidar": Lidar, "report": Report}
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Union
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 from torch import Tensor
 
 from flux4d.device import resolve_device

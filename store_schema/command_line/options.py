@@ -68,18 +68,21 @@ def lasting(minutes: float) -> RetryPolicy:
 
 
 def store_first(arguments: Sequence[str], names: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """A command line with the store right behind the verb, wherever an option names it.
+    """A command line with the store right behind the verb, wherever an option names it; the last such option counts.
 
     Args:
         arguments: the command line.
         names: verb to the options that may name its store.
     """
-    words = list(arguments)
-    options = names.get(words[0], ()) if words else ()
-    for place, word in enumerate(words):
+    options = names.get(arguments[0], ()) if arguments else ()
+    store: list[str] = []
+    others: list[str] = []
+    words = iter(arguments)
+    for word in words:
         option, equals, value = word.partition("=")
-        if option not in options or not (equals or words[place + 1 :]):
-            continue
-        store, after = (value, place + 1) if equals else (words[place + 1], place + 2)
-        return [words[0], store, *words[1:place], *words[after:]]
-    return words
+        if option in options:
+            # Without a value the option stays, and is refused as unknown.
+            store = [value if equals else next(words, word)]
+        else:
+            others.append(word)
+    return [*others[:1], *store, *others[1:]]
