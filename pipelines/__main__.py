@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -174,7 +174,7 @@ VERBS: dict[str, tuple[type, Callable[[Any, Console], int]]] = {
 
 _STORE_OPTIONS = {
     "build": (*STORE, "--out"),
-    **{name: STORE for name, (options, _) in VERBS.items() if "store" in options.__dataclass_fields__},
+    **{name: STORE for name, (options, _) in VERBS.items() if "store" in (field.name for field in fields(options))},
 }
 """Verb to the options that may name its store, which comes first otherwise."""
 

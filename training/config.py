@@ -200,11 +200,6 @@ class TrainConfig:
             raise ValueError(f"ema_decay={self.ema_decay}: use a value between 0 and 1, for instance 0.999")
         if self.overfit is not None and self.stream.clips is not None:
             raise ValueError("--overfit CLIP and --stream.clips both name the clips: leave one out")
-        if self.scene.motion_order != self.network.motion_order:
-            raise ValueError(
-                f"scene.motion_order={self.scene.motion_order} and network.motion_order={self.network.motion_order} "
-                "must agree: set both"
-            )
 
 
 def presets() -> dict[str, tuple[str, TrainConfig]]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evaluation.pages.charts import Curve, Line, chart
-from evaluation.run_report.log import Row, curve_of, usable_number
+from evaluation.run_folder.rows import Row, usable_number
+from evaluation.run_report.log import curve_of
 from evaluation.run_report.words import percent
 
 

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evaluation.run_folder.rows import Row, number_of, usable_number
 from evaluation.run_report.charts import share_of_waiting
 from evaluation.run_report.folder import TrainingRun
-from evaluation.run_report.log import Row, number_of, usable_number
 from evaluation.run_report.words import hours, percent, shown
 from evaluation.scoring.validation import BEST_METRIC, BEST_WITHOUT_INTERPOLATION
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from evaluation.run_folder.rows import Row, number_of
 from evaluation.run_report.headline import Best
-from evaluation.run_report.log import Row, number_of
 from evaluation.run_report.words import shown
 
 _HIGHER = ("psnr", "ssim", "acc")

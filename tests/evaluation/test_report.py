@@ -25,7 +25,8 @@ from evaluation.report.page import write_report
 from evaluation.report.pictures import TRUTH, PictureBook, PictureIndex
 from evaluation.report.provenance import RunInfo
 from evaluation.report.tables import detail_tables
-from evaluation.run_report.log import read_curves, read_record
+from evaluation.run_folder.files import RunFiles
+from evaluation.run_report.log import read_curves
 from evaluation.scoring.evaluate import Method, evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.results import Evaluation
@@ -258,7 +259,7 @@ def test_curves_are_read_and_a_broken_line_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"metrics.jsonl, line 2: not JSON.*--resume"):
         read_curves(path)
     with pytest.raises(FileNotFoundError, match=r"not a run folder.*--weights"):
-        read_record(tmp_path)
+        RunFiles(tmp_path).record()
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from PIL import Image
 
 from evaluation.__main__ import main
 from evaluation.pages.charts import HEIGHT, Curve, Line, chart
+from evaluation.run_folder.rows import read_rows
 from evaluation.run_report.folder import read_training_run
 from evaluation.run_report.headline import best_evaluation, headline, left_out
-from evaluation.run_report.log import read_rows
 from evaluation.run_report.page import MOST_PICTURES, write_run_report
 from tests.evaluation.test_report import NASTY, Links
 
