@@ -6,26 +6,29 @@ import os
 import sys
 from pathlib import Path
 
-import tyro
-
 from evaluation.options import Lidar, Report, Run
+from store_schema.command_line.door import parse_verbs, run_door
+from store_schema.command_line.options import STORE, store_first
+
+VERBS = {"run": Run, "lidar": Lidar, "report": Report}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Console entry `flux4d-eval`."""
-    try:
-        command = tyro.extras.subcommand_cli_from_dict(
-            {"run": Run, "lidar": Lidar, "report": Report},
-            prog="flux4d-eval",
-            description=__doc__,
-            args=arguments,
-        )
-        # Before torch is loaded: idle OpenMP threads must not spin while the CPU rasteriser's own threads work.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        report = _do(command)
-    except (ValueError, FileNotFoundError, KeyError, RuntimeError) as error:
-        sys.exit(f"flux4d-eval: {error.args[0] if isinstance(error, KeyError) else error}")
-    print(report)
+def main(arguments: list[str] | None = None) -> int:
+    """Console entry `flux4d-eval`; returns the exit status."""
+    # Before torch is loaded: idle OpenMP threads must not spin while the CPU rasteriser's own threads work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    names = {"run": STORE, "lidar": STORE}
+    return run_door(
+        "flux4d-eval",
+        lambda words: parse_verbs("flux4d-eval", str(__doc__), VERBS, store_first(words, names)),
+        _run,
+        arguments,
+    )
+
+
+def _run(command: Run | Lidar | Report) -> int:
+    print(_do(command))
+    return 0
 
 
 def _do(command: Run | Lidar | Report) -> Path:
@@ -40,4 +43,4 @@ def _do(command: Run | Lidar | Report) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from evaluation.metrics.point_set import P0, PointSet
+from store_schema.command_line.options import StoreOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +23,9 @@ class ShutterOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(StoreOptions):
     """Evaluate lifted, static and moving Gaussians of a trained network on a dataset version."""
 
-    store: str
-    """Store made by flux4d-build: a folder or a URL (s3://bucket/store)."""
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""
     run: Path | None = None
@@ -69,6 +68,7 @@ class Run:
     """Rasteriser."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.run is None) == (self.weights is None):
             raise ValueError("name either --run RUN_DIR or --weights FILE")
         for name in ("width", "max_clips"):
@@ -78,12 +78,10 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lidar:
+class Lidar(StoreOptions):
     """Render the held-out LiDAR sweeps of evaluation clips and compare them with what was measured. Without a run or
     weights only the lifted scene is scored. The store must still hold its frames folder."""
 
-    store: str
-    """Store made by flux4d-build, with its frames folder: a folder or a URL (s3://bucket/store)."""
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""
     run: Path | None = None
@@ -106,6 +104,7 @@ class Lidar:
     """Where the network works; auto takes CUDA when there is one. Range images are rendered on the CPU."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.run is not None and self.weights is not None:
             raise ValueError("name --run RUN_DIR or --weights FILE, not both")
         for name, least in (("max_clips", 1), ("every", 1), ("picture_clips", 0)):

@@ -17,8 +17,9 @@ from evaluation.report.pictures import PictureBook, PictureIndex
 from evaluation.report.provenance import RunInfo, flat_record, machine_lines
 from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import all_tables
-from evaluation.run_report.folder import is_training_run
-from evaluation.run_report.log import read_curves, read_record
+from evaluation.run_folder.files import CONFIG, METRICS, PICTURES, REPORT, WEIGHTS, RunFiles
+from evaluation.run_folder.settings import said_once
+from evaluation.run_report.log import read_curves
 from evaluation.run_report.page import write_run_report
 from evaluation.scoring.clip_choice import chosen_records
 from evaluation.scoring.dataset_options import shutter_notes, unusual_options
@@ -33,12 +34,13 @@ from flux4d.network.model import Flux4D
 from flux4d.network.weights import load_network
 from flux4d.supervision.exposure_fit import ExposureConfig
 from store_schema.clip import Clip, ClipRecord
+from store_schema.command_line.progress import progress_bars
 from store_schema.hashing import hash_file
 from store_schema.json_dataclass import from_json, load_json, save_json
 from store_schema.version.dataset import Dataset, open_dataset
 
 EVALUATION, RUN_INFO = "evaluation.json", "run_info.json"
-TABLE, REPORT, PICTURES = "table.md", "report.html", "pictures"
+TABLE = "table.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def run_evaluation(command: Run) -> Path:
     """
     console = Console(stderr=True)
     device = resolve_device(command.device)
-    dataset = open_dataset(command.store, command.version)
+    dataset = open_dataset(command.place, command.version)
     trained = load_trained(command, device)
     cameras = imaging(command, trained)
     seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ()))  # type: ignore[attr-defined]
@@ -81,19 +83,20 @@ def run_evaluation(command: Run) -> Path:
     lpips = load_lpips(command.lpips_net, command.lpips_weights, device)
     command.out.mkdir(parents=True, exist_ok=True)
     book = PictureBook(command.out / PICTURES, command.picture_clips)
-    evaluation = evaluate(
-        _clips(dataset, records),
-        standard_methods(trained.network, trained.scene, device, command.points),
-        width=command.width,
-        lpips=lpips,
-        points=command.points,
-        backend=command.backend,
-        imaging=cameras,
-        seen_clips=seen,
-        dataset_options="; ".join(words for words in (unusual_options(features), *twice) if words),
-        progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
-        observer=book,
-    )
+    with progress_bars(console) as bars:
+        evaluation = evaluate(
+            bars.track("clips", _clips(dataset, records), len(records)),
+            standard_methods(trained.network, trained.scene, device, command.points),
+            width=command.width,
+            lpips=lpips,
+            points=command.points,
+            backend=command.backend,
+            imaging=cameras,
+            seen_clips=seen,
+            dataset_options="; ".join(words for words in (unusual_options(features), *twice) if words),
+            progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
+            observer=book,
+        )
     info = RunInfo(
         dataset_version=dataset.version,
         store=command.store,
@@ -104,7 +107,7 @@ def run_evaluation(command: Run) -> Path:
         machine=machine_lines(device),
         clips_seen=seen,
         scene=json.dumps(asdict(trained.scene), indent=1),
-        curves=read_curves(command.run / "metrics.jsonl") if command.run is not None else (),
+        curves=read_curves(command.run / METRICS) if command.run is not None else (),
     )
     evaluation.save(command.out / EVALUATION)
     save_json(command.out / RUN_INFO, info)
@@ -124,13 +127,13 @@ def rebuild_report(folder: Path) -> Path:
         ValueError: the folder holds both, it was written by another version of this package, or a log is damaged.
     """
     if not (folder / EVALUATION).is_file():
-        if is_training_run(folder):
+        if RunFiles(folder).is_run:
             return write_run_report(folder)
         raise FileNotFoundError(
             f"{folder / EVALUATION} is missing: give the --out folder of `flux4d-eval run`, or a run folder of "
             "flux4d-train"
         )
-    if is_training_run(folder):
+    if RunFiles(folder).is_run:
         raise ValueError(
             f"{folder} holds a training run and an evaluation, and both reports are {REPORT}: move {EVALUATION}, "
             f"{RUN_INFO}, {TABLE} and {PICTURES} of the evaluation to a folder of their own"
@@ -146,15 +149,15 @@ def load_trained(command: Run, device: torch.device) -> Trained:
     if command.run is None:
         assert command.weights is not None
         network = load_network(command.weights, device)
-        scene = SceneConfig(motion_order=network.config.motion_order)
+        scene = SceneConfig(**asdict(network.scale_bounds))
         return Trained(network, scene, command.weights, {}, "", Shutter())
-    record = read_record(command.run)
-    weights, config = command.run / "weights.safetensors", command.run / "config.json"
+    record = RunFiles(command.run).record()
+    weights, config = command.run / WEIGHTS, command.run / CONFIG
     for path in (weights, config):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: the run has not reached its first checkpoint; let it go on")
     text = config.read_text()
-    settings = json.loads(text)
+    settings = said_once(json.loads(text))
     try:
         scene = from_json(SceneConfig, {**BEFORE, **settings["scene"]})
         # Old runs have no shutter settings: they were trained without one.

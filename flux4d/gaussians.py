@@ -8,6 +8,21 @@ import torch
 from torch import Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleBounds:
+    """Smallest and largest standard deviation that a LiDAR Gaussian may have, m: when lifted, and when refined."""
+
+    min_scale: float = 1e-3
+    max_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.min_scale < self.max_scale:
+            raise ValueError(
+                f"scales: 0 < min_scale < max_scale needed, got {self.min_scale} and {self.max_scale}: "
+                "use 0.001 and 1.0"
+            )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gaussians:
     """N Gaussians of one scene in its ego0 frame, all parameters activated (ready to render)."""

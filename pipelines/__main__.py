@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,9 @@ from pipelines.build.plan import BuildConfig
 from pipelines.inspect.command import Inspect, run_inspect
 from pipelines.sources.base import LogError
 from pipelines.store_tools import commands
+from store_schema.command_line.door import parse_verbs, run_door
+from store_schema.command_line.options import STORE, StoreArgument, StoreOptions, VersionArgument, lasting, store_first
+from store_schema.command_line.progress import progress_bars
 from store_schema.files.location import location, read_bytes
 from store_schema.version.manifest import MANIFEST, parse_manifest
 
@@ -41,55 +45,41 @@ class Synth:
 
 
 @dataclass(frozen=True, slots=True)
-class List:
+class List(StoreOptions):
     """List the dataset versions of a store."""
-
-    store: Annotated[str, tyro.conf.Positional]
-    """The store: folder or URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
     """Continue the build of a store that was killed, with the options it was started with."""
 
-    store: Annotated[str, tyro.conf.Positional]
-    """The store: folder or URL."""
+    store: StoreArgument
     workers: int | None = None
     """Other than at the start; 0 runs everything in this process."""
     scheduler: str | None = None
     """Address of an existing Dask scheduler, tcp://host:8786."""
+    retry_minutes: float | None = None
+    """Other than at the start: how long a remote store that does not answer is waited for, at every read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(StoreOptions):
     """Compare every byte of a version, and the store's frames, with their hashes; name what differs, exit status 1."""
 
-    store: Annotated[str, tyro.conf.Positional]
-    """The store: folder or URL."""
-    version: Annotated[str | None, tyro.conf.Positional] = None
-    """Hash or its beginning; the newest when left out."""
+    version: VersionArgument = None
 
 
 def _synth(command: Synth, console: Console) -> int:
-    from rich.progress import Progress
-
     from pipelines.synth import generate
 
-    with Progress(console=console) as progress:
-        tasks: dict[str, Any] = {}
-
-        def advance(log_id: str, done: int, total: int) -> None:
-            if log_id not in tasks:
-                tasks[log_id] = progress.add_task(log_id, total=total)
-            progress.update(tasks[log_id], completed=done)
-
+    with progress_bars(console, keep=True) as bars:
         paths = generate(
             command.out,
             logs=command.logs,
             seconds=command.seconds,
             seed=command.seed,
             preset=command.preset,
-            progress=advance,
+            progress=bars.update,
         )
     for path in paths:
         print(path)
@@ -126,14 +116,16 @@ def _report(result: BuildResult, console: Console) -> int:
 def _resume(command: Resume, console: Console) -> int:
     from pipelines.build.run import resume
 
-    place = location(command.store)
-    return _report(resume(place, workers=command.workers, scheduler=command.scheduler, console=console), console)
+    minutes = command.retry_minutes
+    store = location(command.store, retry=None if minutes is None else lasting(minutes))
+    result = resume(store, workers=command.workers, scheduler=command.scheduler, console=console, retry_minutes=minutes)
+    return _report(result, console)
 
 
 def _list(command: List, console: Console) -> int:
     from store_schema.version.dataset import version_folders
 
-    store = location(command.store)
+    store = command.place
     folders = version_folders(store)
     if not folders:
         raise FileNotFoundError(f"{store} holds no dataset version")
@@ -145,19 +137,16 @@ def _list(command: List, console: Console) -> int:
 
 
 def _verify(command: Verify, console: Console) -> int:
-    from rich.progress import Progress
-
     from store_schema.version.dataset import resolve_version
     from store_schema.version.verify import verify_frames, verify_version
 
-    store = location(command.store)
+    store = command.place
     version = resolve_version(store, command.version)
     folder = store / "versions" / version
-    with Progress(console=console, transient=True) as progress:
-        shards, frames = progress.add_task("shards", total=None), progress.add_task("frames", total=None)
+    with progress_bars(console) as bars:
         problems = [
-            *verify_version(folder, lambda done, total: progress.update(shards, completed=done, total=total)),
-            *verify_frames(store, lambda done, total: progress.update(frames, completed=done, total=total)),
+            *verify_version(folder, partial(bars.update, "shards")),
+            *verify_frames(store, partial(bars.update, "frames")),
         ]
     for problem in problems:
         print(problem)
@@ -183,27 +172,25 @@ VERBS: dict[str, tuple[type, Callable[[Any, Console], int]]] = {
 """Verb to its options and what runs it."""
 
 
+_STORE_OPTIONS = {
+    "build": (*STORE, "--out"),
+    **{name: STORE for name, (options, _) in VERBS.items() if "store" in (field.name for field in fields(options))},
+}
+"""Verb to the options that may name its store, which comes first otherwise."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
-    command = tyro.extras.subcommand_cli_from_dict(
-        {name: options for name, (options, _) in VERBS.items()},
-        args=arguments,
-        prog="flux4d-build",
-        description="Raw driving logs to a versioned feature store.",
-    )
-    run = dict(VERBS.values())[type(command)]
-    console = Console(stderr=True)
-    try:
-        return run(command, console)
-    except (ValueError, OSError, RuntimeError, LogError) as error:
-        reason = str(error)
-    except Exception as error:
-        # What an object store's client raises has no common class; anything else is a defect and shows its traceback.
-        if type(error).__module__.split(".")[0] not in ("botocore", "aiohttp", "google", "gcsfs", "azure"):
-            raise
-        reason = f"object store: {error}; check its address and credentials, see docs/cluster.md"
-    console.print(f"[red]error:[/red] {escape(reason)}", highlight=False)
-    return 1
+    options = {name: each for name, (each, _) in VERBS.items()}
+    about = "Raw driving logs to a versioned feature store."
+
+    def parse(words: list[str]) -> Any:
+        return parse_verbs("flux4d-build", about, options, store_first(words, _STORE_OPTIONS))
+
+    def run(command: Any) -> int:
+        return dict(VERBS.values())[type(command)](command, Console(stderr=True))
+
+    return run_door("flux4d-build", parse, run, arguments, expected=(LogError,))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,13 @@ Setting = Literal["train_interpolation", "train_future", "evaluation"]
 Role = Literal["input", "interpolation", "future"]
 
 
+class NotHeldError(KeyError):
+    """A clip, member or frame that is asked for by name is not there; the message says what is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError's own puts it in quotes
+
+
 @dataclass(frozen=True, slots=True)
 class ClipRecord:
     """A row of the clip index: which frames of which log make this clip. Frame numbers are clip-relative."""
@@ -47,7 +54,7 @@ class ClipRecord:
         """What a clip-relative frame is used for.
 
         Raises:
-            KeyError: the clip does not use that frame.
+            NotHeldError: the clip does not use that frame.
         """
         if frame in self.input_frames:
             return "input"
@@ -55,7 +62,7 @@ class ClipRecord:
             return "interpolation"
         if frame in self.future_frames:
             return "future"
-        raise KeyError(f"clip {self.clip_id} does not use frame {frame}")
+        raise NotHeldError(f"clip {self.clip_id} does not use frame {frame}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,6 +26,7 @@ from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 from store_schema.files.atomic import write_atomic
+from store_schema.files.location import read_bytes
 from store_schema.hashing import hash_json
 
 FRAME_SCHEMA_VERSION = 3
@@ -175,7 +176,7 @@ def read_frame(log_folder: Path, frame: int, arrays: Collection[str] = ARRAYS) -
     """
     path = frame_path(log_folder, frame)
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is not in the frame store: run the build again") from None
     return _decode(path, data, frame, arrays)
@@ -207,7 +208,7 @@ def check_frame(path: Path) -> None:
     digits = path.name.removeprefix("f").removesuffix(_SUFFIX)
     if not digits.isdecimal():
         raise CorruptFrameError(f"{path}: is not the name of a frame; delete the file")
-    data = path.read_bytes()
+    data = read_bytes(path)
     _decode(path, data, int(digits), ARRAYS)
     # What is in it is right by now, and the same entries have one form.
     if _pack(_unpack(data, ARRAYS)) != data:

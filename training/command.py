@@ -11,10 +11,11 @@ from typing import Annotated, Any, Union
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 from torch import Tensor
 
 from flux4d.device import resolve_device
+from store_schema.command_line.door import run_door
+from store_schema.command_line.options import STORE, store_first
 from store_schema.files.location import filesystem, location
 from training.config import TrainConfig, presets
 from training.distributed import Ranks
@@ -49,31 +50,33 @@ class Replay:
 
 def run(arguments: list[str] | None) -> int:
     """Do what the command line says; returns the exit status."""
-    command = parse(arguments)
-    console = Console(stderr=True)
     ranks = Ranks()
-    try:
+
+    def do(command: TrainConfig | Compare | Replay) -> int:
+        nonlocal ranks
         ranks = Ranks.from_environment()
         if isinstance(command, Compare):
             compare_runs(command.a, command.b, Console())
-            return 0
-        if isinstance(command, Replay):
-            return _replay(command, Console())
-        train(command, ranks, console)
-    except (ValueError, FileNotFoundError, RuntimeError, OSError) as error:
-        who = f"rank {ranks.rank}: " if ranks.world_size > 1 else ""
-        console.print(Text.assemble(("error: ", "red"), f"{who}{error}"), soft_wrap=True)
-        if ranks.world_size > 1:
-            # Nothing of what a normal end does: it may wait for processes that wait for this one.
-            sys.stderr.flush()
-            os._exit(1)
-        return 1
-    if ranks.is_main:
-        print(command.out)
-    return 0
+        elif isinstance(command, Replay):
+            _replay(command, Console())
+        else:
+            train(command, ranks, Console(stderr=True))
+            if ranks.is_main:
+                print(command.out)
+        return 0
+
+    def who() -> str:
+        return f"rank {ranks.rank}: " if ranks.world_size > 1 else ""
+
+    status = run_door("flux4d-train", parse, do, arguments, who=who)
+    if status and ranks.world_size > 1:
+        # Nothing of what a normal end does: it may wait for processes that wait for this one.
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
-def parse(arguments: list[str] | None) -> TrainConfig | Compare | Replay:
+def parse(arguments: list[str]) -> TrainConfig | Compare | Replay:
     """What the command line asks for; unknown options end the program with a message."""
     commands: list[Any] = [
         Annotated[TrainConfig, tyro.conf.subcommand(name, default=config, description=about)]
@@ -83,7 +86,7 @@ def parse(arguments: list[str] | None) -> TrainConfig | Compare | Replay:
     any_of: Any = Union[tuple(commands)]  # noqa: UP007 - made of a list
     parsed: TrainConfig | Compare | Replay = tyro.cli(
         any_of,
-        args=arguments,
+        args=store_first(arguments, dict.fromkeys(presets(), STORE)),
         prog="flux4d-train",
         description="Train on a dataset version, compare two runs, or replay a step whose loss was not finite. "
         "PRESET --help explains every option.",
@@ -171,7 +174,7 @@ class _Screen:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _replay(command: Replay, console: Console) -> int:
+def _replay(command: Replay, console: Console) -> None:
     found = replay(command.dump, Ranks().device(resolve_device(command.device)))
     console.print(f"clip {found['clip']}, step {found['step']}", highlight=False)
     for view, losses in enumerate(found["losses"]):
@@ -182,4 +185,3 @@ def _replay(command: Replay, console: Console) -> int:
         console.print(found["error"], highlight=False, markup=False)
     for name in found["not_finite"]:
         console.print(f"not finite: {name}", highlight=False)
-    return 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig
 from flux4d.network.model import NetworkConfig, small
 from flux4d.supervision.losses.total import LossConfig
+from store_schema.command_line.options import RetryMinutes, StoreArgument, lasting
+from store_schema.files.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +87,21 @@ class LoaderConfig:
     share it. None lifts (and downloads) every clip in every epoch again."""
     cache_gb: float = 50.0
     """Most it may hold, 10^9 bytes; what was not used for longest goes first."""
-    retry_minutes: float = 5.0
-    """How long a remote store that does not answer is waited for, at every read."""
+    retry_minutes: Annotated[RetryMinutes, tyro.conf.arg(aliases=["--retry-minutes"])] = 5.0
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.prefetch < 1 or self.memory_clips < 1:
             raise ValueError("workers, prefetch and memory_clips must be at least 1")
-        if not self.cache_gb > 0 or not self.retry_minutes >= 0:
-            raise ValueError(f"cache_gb={self.cache_gb}, retry_minutes={self.retry_minutes}: use positive numbers")
+        _ = self.retry
+        if not self.cache_gb > 0:
+            raise ValueError(f"cache_gb={self.cache_gb}: use a positive number")
         if self.cache is None and self.cache_gb != 50.0:
             raise ValueError("cache_gb has no effect without --loader.cache FOLDER")
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How patiently the store is read."""
+        return lasting(self.retry_minutes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +146,7 @@ class EvaluationConfig:
 class TrainConfig:
     """A training run. The same command continues it after any stop when it says --resume."""
 
-    store: str = "store"
-    """Store made by flux4d-build: a folder or a URL (s3://bucket/store)."""
+    store: StoreArgument = "store"
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""
     out: Path = Path("runs/latest")
@@ -192,11 +200,6 @@ class TrainConfig:
             raise ValueError(f"ema_decay={self.ema_decay}: use a value between 0 and 1, for instance 0.999")
         if self.overfit is not None and self.stream.clips is not None:
             raise ValueError("--overfit CLIP and --stream.clips both name the clips: leave one out")
-        if self.scene.motion_order != self.network.motion_order:
-            raise ValueError(
-                f"scene.motion_order={self.scene.motion_order} and network.motion_order={self.network.motion_order} "
-                "must agree: set both"
-            )
 
 
 def presets() -> dict[str, tuple[str, TrainConfig]]:

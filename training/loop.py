@@ -9,7 +9,6 @@ import torch
 
 from flux4d.device import resolve_device
 from flux4d.network.model import Flux4D
-from store_schema.files import retry
 from store_schema.version.dataset import open_dataset
 from training.checkpoint.checkpoint import Progress, load_checkpoint, load_initial, save_best, save_checkpoint
 from training.checkpoint.ema import Ema
@@ -52,7 +51,6 @@ class Trainer:
         self.callback = (callback or Silent()) if self.ranks.is_main else OtherRank(self.ranks.rank)
         self.device = self.ranks.device(resolve_device(config.device))
         require_possible(config, self.ranks, self.device)
-        retry.use(retry.RetryPolicy.lasting(60.0 * config.loader.retry_minutes))
         self.folder = RunFolder(config, self.ranks, self.callback.note)
         try:
             self._open()
@@ -63,7 +61,8 @@ class Trainer:
 
     def _open(self) -> None:
         config, ranks = self.config, self.ranks
-        self.dataset = open_dataset(config.store, config.version, cache=local_cache(config.loader))
+        loader = config.loader
+        self.dataset = open_dataset(config.store, config.version, cache=local_cache(loader), retry=loader.retry)
         torch.manual_seed(config.seed)
         self.learner = make_learner(config, self.device)
         self.profiler = StepProfiler(config.out, config.profile and ranks.is_main, self.device)

@@ -28,6 +28,7 @@ from evaluation.scoring.results import MethodInfo
 from evaluation.session import Trained, load_trained
 from flux4d.device import resolve_device
 from flux4d.lift.scene import SceneConfig
+from store_schema.command_line.progress import progress_bars
 from store_schema.hashing import hash_file
 from store_schema.json_dataclass import save_json
 from store_schema.version.dataset import open_dataset
@@ -50,7 +51,7 @@ def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
     """
     console = Console(stderr=True)
     device = resolve_device(command.device)
-    dataset = open_dataset(command.store, command.version)
+    dataset = open_dataset(command.place, command.version)
     trained = _trained(command, device)
     seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ())) if trained else ()  # type: ignore[attr-defined]
     records = chosen_records(dataset, command.clips, command.split, command.max_clips)
@@ -60,15 +61,18 @@ def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
-    for number, record in enumerate(records, start=1):
-        say(f"clip {number} of {len(records)}: {record.clip_id}")
-        try:
-            path = SensorPath.of(frames, dataset.read(record.clip_id), rigs)
-            known = seen_in_training(record, seen)
-            scored.append(score_clip(path, methods, every=command.every, seen=known, progress=say, observer=pictures))
-        except NoLidarTruthError as error:
-            notes.append(f"Clip {record.clip_id} is n/a: {error}.")
-            say(notes[-1])
+    with progress_bars(console) as bars:
+        for number, record in enumerate(bars.track("clips", records, len(records)), start=1):
+            say(f"clip {number} of {len(records)}: {record.clip_id}")
+            try:
+                path = SensorPath.of(frames, dataset.read(record.clip_id), rigs)
+                known = seen_in_training(record, seen)
+                scored.append(
+                    score_clip(path, methods, every=command.every, seen=known, progress=say, observer=pictures)
+                )
+            except NoLidarTruthError as error:
+                notes.append(f"Clip {record.clip_id} is n/a: {error}.")
+                say(notes[-1])
     if not scored:
         raise ValueError("no clip could be scored. " + " ".join(notes))
     evaluation = LidarEvaluation(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from evaluation.metrics.metric import Metric, Quantity
 from evaluation.metrics.table import BY_KEY, METRICS
 from evaluation.pages.charts import Curve, Line, chart
-from evaluation.run_report.log import Row, curve_of, usable_number
+from evaluation.run_folder.rows import Row, usable_number
+from evaluation.run_report.log import curve_of
 from evaluation.run_report.words import percent
 from flux4d.supervision.losses.total import TERMS
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.run_report.log import Row, number_of, parse_json, read_rows
+from evaluation.run_folder.files import CHECKPOINTS, CONFIG, DUMPS, EVALUATIONS, PICTURES, RECORD, RunFiles
+from evaluation.run_folder.rows import Row, number_of
 from store_schema.files.atomic import TEMPORARY_PREFIX
 
-METRICS, EVALUATIONS, RECORD, CONFIG = "metrics.jsonl", "evaluations.jsonl", "run.json", "config.json"
 _PICTURE = re.compile(r"step-(?P<step>\d+)_(?P<name>.+)\.jpg")
 _VIEW = re.compile(r"(?P<clip>.+-s\d+)_(?P<camera>.+)-(?P<frame>\d+)")
 
@@ -37,30 +37,26 @@ class TrainingRun:
     """Names below ``checkpoints``."""
 
 
-def is_training_run(folder: Path) -> bool:
-    """Whether a folder looks like one of flux4d-train."""
-    return (folder / METRICS).is_file() or (folder / RECORD).is_file()
-
-
 def read_training_run(folder: Path) -> TrainingRun:
     """Read a run folder.
 
     Raises:
         ValueError: a file of it is damaged; names the file and, in a log, the line.
     """
-    steps = tuple(_with_throughput(row) for row in read_rows(folder / METRICS))
+    files = RunFiles(folder)
+    steps = tuple(_with_throughput(row) for row in files.steps())
     # A run that was continued from an earlier step may have left pictures of steps that it is yet to do again.
-    step, pictures = _newest_pictures(folder / "pictures", steps[-1]["step"] if steps else 0)
+    step, pictures = _newest_pictures(folder / PICTURES, steps[-1]["step"] if steps else 0)
     return TrainingRun(
         folder=folder,
         steps=steps,
-        evaluations=tuple(_checked(folder / EVALUATIONS, row) for row in read_rows(folder / EVALUATIONS)),
-        record=_json_object(folder / RECORD),
-        config=_json_object(folder / CONFIG),
+        evaluations=tuple(_checked(folder / EVALUATIONS, row) for row in files.evaluations()),
+        record=files.json_object(RECORD),
+        config=files.json_object(CONFIG),
         pictures=pictures,
         pictures_step=step,
-        dumps=tuple(path for path in _listed(folder / "dumps") if path.is_dir()),
-        checkpoints=tuple(path.name for path in _listed(folder / "checkpoints") if path.is_dir()),
+        dumps=tuple(path for path in _listed(folder / DUMPS) if path.is_dir()),
+        checkpoints=tuple(path.name for path in _listed(folder / CHECKPOINTS) if path.is_dir()),
     )
 
 
@@ -84,18 +80,6 @@ def _checked(path: Path, row: Row) -> Row:
         if not isinstance(row.get(name), dict):
             raise ValueError(f"{path}, step {row['step']}: {name} is missing or no object")
     return row
-
-
-def _json_object(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        value = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: not a JSON object")
-    return value
 
 
 def _newest_pictures(folder: Path, last: int) -> tuple[int | None, tuple[Path, ...]]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evaluation.metrics.table import BY_KEY
+from evaluation.run_folder.rows import Row, number_of, usable_number
 from evaluation.run_report.charts import share_of_waiting
 from evaluation.run_report.folder import TrainingRun
-from evaluation.run_report.log import Row, number_of, usable_number
 from evaluation.run_report.words import hours, percent, shown
 from evaluation.scoring.validation import BEST_METRIC, BEST_WITHOUT_INTERPOLATION
 

@@ -13,21 +13,13 @@ from PIL import Image
 from evaluation.pages.style import STYLE
 from evaluation.report.pictures import FULL_ERROR, error_legend
 from evaluation.report.provenance import flat_record
+from evaluation.run_folder.files import CONFIG, EVALUATIONS, METRICS, RECORD, REPORT, WEIGHTS
 from evaluation.run_report.charts import COST, LEARNING, Plot, early_charts, run_charts
-from evaluation.run_report.folder import (
-    CONFIG,
-    EVALUATIONS,
-    METRICS,
-    RECORD,
-    TrainingRun,
-    picture_name,
-    read_training_run,
-)
+from evaluation.run_report.folder import TrainingRun, picture_name, read_training_run
 from evaluation.run_report.headline import best_evaluation, headline, left_out
 from evaluation.run_report.tables import evaluation_table, everything_table
 from store_schema.files.atomic import write_atomic
 
-RUN_REPORT = "report.html"
 MOST_PICTURES = 24
 _EXPECTED = ("dataset_version", "started_at", "code_commit", "packages", "hardware", "world_size")
 
@@ -49,7 +41,7 @@ def write_run_report(folder: Path) -> Path:
         _provenance(run),
         _config(run),
     ]
-    path = folder / RUN_REPORT
+    path = folder / REPORT
     text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -180,7 +172,7 @@ def _provenance(run: TrainingRun) -> str:
         seen = run.record.get("clips_seen")
         lines["training clips"] = f"{len(seen):,}" if isinstance(seen, list) else "not recorded"
     store = (run.config or {}).get("store")
-    weights = run.folder / "weights.safetensors"
+    weights = run.folder / WEIGHTS
     lines |= {
         "store": str(store) if store else "not recorded",
         "checkpoints": ", ".join(run.checkpoints) or "none yet",

@@ -8,8 +8,8 @@ from itertools import groupby
 
 from evaluation.metrics.metric import Quantity
 from evaluation.metrics.table import quantities
+from evaluation.run_folder.rows import Row, number_of
 from evaluation.run_report.headline import Best
-from evaluation.run_report.log import Row, number_of
 from evaluation.run_report.words import shown
 
 _TITLES = {"interpolation": "interpolation", "future": "future", "flow": "scene flow"}

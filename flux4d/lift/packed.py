@@ -49,7 +49,6 @@ class PackedScene:
     opacity: float
     sky_opacity: float
     sky_scale: float  # m, standard deviation of the background
-    motion_order: int
     duration: float  # s, length of the clip
 
     def __post_init__(self) -> None:
@@ -154,7 +153,7 @@ def unpack(packed: PackedScene | PackedTensors, device: torch.device | str | Non
         device: Where the Gaussians are wanted; None is where the packed scene is.
 
     Returns:
-        Gaussians with zero velocities [N, motion_order + 1, 3], LiDAR first; `source` is -1 where it is not kept. The
+        Gaussians with zero velocities [N, 1, 3], LiDAR first; `source` is -1 where it is not kept. The
             same bits on every device.
     """
     packed = PackedTensors.of(packed) if isinstance(packed, PackedScene) else packed
@@ -173,7 +172,7 @@ def unpack(packed: PackedScene | PackedTensors, device: torch.device | str | Non
         opacities=torch.cat([_full(lidar, header.opacity, where), _full(sky, header.sky_opacity, where)]),
         rgb=torch.cat([_colours(column("rgb")), _colours(column("sky_rgb"))]),
         times=torch.cat([_decode(column("times"), TIME), _full(sky, 0.0, where)]),
-        velocities=torch.zeros(lidar + sky, header.motion_order + 1, 3, device=where),
+        velocities=torch.zeros(lidar + sky, 1, 3, device=where),
         is_sky=torch.arange(lidar + sky, device=where) >= lidar,
         source=torch.cat([column("source").long(), column("source").new_full((unsourced,), -1).long()]),
     )

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 FULL_COLOUR = 65535
 """The integer of colour 1; an 8-bit colour v is 257 v."""
-MAX_MOTION_ORDER = 8
-"""Highest order of a motion polynomial; the paper's is 1."""
 COUNTS = ("lidar", "sky", "sourced", "eight_bit")
 """Entries of the header that follow from the columns."""
 COLUMNS: Mapping[str, tuple[str, str, int]] = MappingProxyType(
@@ -36,7 +34,7 @@ COLUMNS: Mapping[str, tuple[str, str, int]] = MappingProxyType(
 )
 """Whose rows, type and width of each column, in the order of the bytes."""
 
-_FORMAT = 1
+_FORMAT = 2
 _MAGIC = b"flux4d-scene"
 _ALIGN = 64
 _MOST_BYTES = 4096
@@ -66,7 +64,6 @@ class SceneHeader:
     opacity: float
     sky_opacity: float
     sky_scale: float  # m, standard deviation of the background
-    motion_order: int
     duration: float  # s, length of the clip: what `Flux4D.forward` scales time with
 
     def __post_init__(self) -> None:
@@ -81,8 +78,6 @@ class SceneHeader:
                 f"packed scene: sourced={self.sourced} of {self.lidar}, eight_bit={self.eight_bit}: expected 0 or all, "
                 "and 0 or 1"
             )
-        if self.motion_order > MAX_MOTION_ORDER:
-            raise ValueError(f"packed scene: motion_order={self.motion_order}: expected 0 to {MAX_MOTION_ORDER}")
         if self.duration == 0.0:
             raise ValueError("packed scene: duration=0.0 s: a clip must last longer than nothing")
 

@@ -18,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from flux4d.clip_errors import naming_clip
-from flux4d.gaussians import Gaussians
+from flux4d.gaussians import Gaussians, ScaleBounds
 from flux4d.lift.colours import colours
 from flux4d.lift.packed import PackedScene, unpack
-from flux4d.lift.packed_header import MAX_MOTION_ORDER
 from flux4d.lift.points import clear_of_cameras, seen_by_views, spacing
 from flux4d.lift.sky import SkyConfig, background
 from store_schema.clip import Clip
@@ -68,11 +67,9 @@ class SceneConfig:
     A lone return has no neighbours to close a surface with: uncut, it hangs before the scene as a ball of up to 1 m.
     """
     min_scale: float = 1e-3
-    """Smallest standard deviation, m."""
+    """Smallest standard deviation of a LiDAR Gaussian, m; the network keeps to it, too."""
     max_scale: float = 1.0
-    """Largest standard deviation, m (paper: 1)."""
-    motion_order: int = 0
-    """Order l of the motion polynomial: 0 constant velocity, 1 with acceleration (paper: 1 in the full model)."""
+    """Largest one, m (paper: 1). Background keeps to 1/4 to 4 times its start."""
     sky: SkyConfig = field(default_factory=SkyConfig)
     """The background."""
 
@@ -91,13 +88,14 @@ class SceneConfig:
             raise ValueError(f"uncoloured={self.uncoloured!r}: use 'nearest', 'grey' or 'drop'")
         if not 0.0 < self.initial_opacity < 1.0:
             raise ValueError(f"initial_opacity={self.initial_opacity}: use a value between 0 and 1, for instance 0.5")
-        if not (0.0 < self.min_scale < self.max_scale and self.scale_factor > 0.0):
-            raise ValueError(
-                f"scales: 0 < min_scale < max_scale and scale_factor > 0 needed, got {self.min_scale}, "
-                f"{self.max_scale} and {self.scale_factor}: use 0.001, 1.0 and 1.0"
-            )
-        if not 0 <= self.motion_order <= MAX_MOTION_ORDER:
-            raise ValueError(f"motion_order={self.motion_order}: use 0 (constant velocity), 1 or 2")
+        if not self.scale_factor > 0.0:
+            raise ValueError(f"scale_factor={self.scale_factor}: use a positive number, for instance 0.35")
+        _ = self.scale_bounds
+
+    @property
+    def scale_bounds(self) -> ScaleBounds:
+        """What lifting and the network keep standard deviations to."""
+        return ScaleBounds(self.min_scale, self.max_scale)
 
 
 BEFORE: Mapping[str, object] = MappingProxyType({"max_spread": None, "camera_clearance": 0.0})
@@ -157,7 +155,6 @@ def _pack(clip: Clip, rows: NDArray[np.int64], growth: float, config: SceneConfi
         opacity=float(config.initial_opacity),
         sky_opacity=float(config.sky.opacity),
         sky_scale=0.0 if sky is None else float(sky.scale),
-        motion_order=config.motion_order,
         duration=clip_duration(clip),
     )
 
@@ -244,7 +241,7 @@ def lift_clip(clip: Clip, config: SceneConfig, device: torch.device | str = "cpu
         device: Where the Gaussians go.
 
     Returns:
-        Gaussians with zero velocities [N, motion_order + 1, 3]; `source` is the row in `clip.points`.
+        Gaussians with zero velocities [N, 1, 3]; `source` is the row in `clip.points`.
 
     Raises:
         ValueError: as `pack_clip`.

@@ -13,13 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flux4d.gaussians import Gaussians
+from flux4d.gaussians import Gaussians, ScaleBounds
 from flux4d.network.sparse_conv import BackendName, make_backend
 from flux4d.network.sparse_unet import NormName, SparseUNet
 from flux4d.network.voxelize import VoxelConfig, contract, mean_pool, voxelize
 
 GAUSSIAN_CHANNELS = 14  # mean 3, scale 3, quaternion 4, rgb 3, opacity 1
 INPUT_CHANNELS = GAUSSIAN_CHANNELS + 1  # and time
+MAX_MOTION_ORDER = 8
+"""Highest order of a motion polynomial; the paper's is 1."""
 _EPS = 1.0 / 1024.0  # keeps logits of 0 and 1 finite, below half a grey level
 
 
@@ -41,10 +43,6 @@ class NetworkConfig:
     """Speed in m/s that one unit of the velocity head stands for; large values make the first steps noisy."""
     max_offset: float = 1.0
     """Largest change of a position along an axis, in voxels."""
-    min_scale: float = 1e-3
-    """Smallest standard deviation, m."""
-    max_scale: float = 1.0
-    """Largest standard deviation of a LiDAR Gaussian, m (paper: 1). Background keeps to 1/4 to 4 times its start."""
     voxels: VoxelConfig = field(default_factory=VoxelConfig)
     """The voxel grid."""
     conv_backend: BackendName = "auto"
@@ -60,12 +58,12 @@ class NetworkConfig:
             )
         if self.norm not in ("batch", "clip", "layer"):
             raise ValueError(f"norm={self.norm!r}: use 'batch', 'clip' or 'layer'")
-        if self.motion_order < 0:
-            raise ValueError(f"motion_order={self.motion_order}: use 0 (constant velocity) or 1")
-        if not (self.velocity_unit > 0.0 and self.max_offset > 0.0 and 0.0 < self.min_scale < self.max_scale):
+        if not 0 <= self.motion_order <= MAX_MOTION_ORDER:
+            raise ValueError(f"motion_order={self.motion_order}: use 0 (constant velocity), 1 or 2")
+        if not (self.velocity_unit > 0.0 and self.max_offset > 0.0):
             raise ValueError(
-                f"velocity_unit={self.velocity_unit}, max_offset={self.max_offset}, min_scale={self.min_scale}, "
-                f"max_scale={self.max_scale}: use positive values, for instance 3.0, 1.0, 0.001 and 1.0"
+                f"velocity_unit={self.velocity_unit}, max_offset={self.max_offset}: use positive values, for instance "
+                "3.0 and 1.0"
             )
 
 
@@ -103,11 +101,21 @@ class Flux4D(nn.Module):
     """Gaussians -> refined Gaussians with velocities.
 
     The same weights for the same `config.seed` on every device and with every convolution backend.
+
+    Args:
+        config: Size and ranges.
+        device: Where it works.
+        scale_bounds: What it keeps the scales of LiDAR Gaussians to: those that its scenes are lifted with.
     """
 
-    def __init__(self, config: NetworkConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        device: torch.device | str = "cpu",
+        scale_bounds: ScaleBounds = ScaleBounds(),  # noqa: B008 - frozen
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.scale_bounds = config, scale_bounds
         width = config.channels[0]
         backend = make_backend(config.conv_backend, device)
         self.unet = SparseUNet(INPUT_CHANNELS, config.channels, config.blocks, config.norm, backend)
@@ -132,7 +140,7 @@ class Flux4D(nn.Module):
         return torch.cat(
             [
                 contract(gaussians.means, self.config.voxels),
-                (gaussians.scales.clamp_min(self.config.min_scale).log() + 2.0) * 0.5,
+                (gaussians.scales.clamp_min(self.scale_bounds.min_scale).log() + 2.0) * 0.5,
                 nn.functional.normalize(gaussians.quats, dim=1),
                 gaussians.rgb * 2.0 - 1.0,
                 gaussians.opacities[:, None] * 2.0 - 1.0,
@@ -173,11 +181,11 @@ class Flux4D(nn.Module):
         residual: Tensor,  # [N, 14]
         velocity: Tensor,  # [N, 3 * (motion_order + 1)]
     ) -> Gaussians:
-        config, sky = self.config, gaussians.is_sky[:, None]
+        config, bounds, sky = self.config, self.scale_bounds, gaussians.is_sky[:, None]
         shift, log_scale, turn, colour, opacity = torch.split(residual, [3, 3, 4, 3, 1], dim=1)
         shift = torch.tanh(shift) * (config.max_offset * config.voxels.size)
-        low = torch.where(sky, 0.25 * gaussians.scales, config.min_scale)
-        high = torch.where(sky, 4.0 * gaussians.scales, config.max_scale)
+        low = torch.where(sky, 0.25 * gaussians.scales, bounds.min_scale)
+        high = torch.where(sky, 4.0 * gaussians.scales, bounds.max_scale)
         return Gaussians(
             means=gaussians.means + shift.masked_fill(sky, 0.0),
             quats=nn.functional.normalize(nn.functional.normalize(gaussians.quats, dim=1) + turn, dim=1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from flux4d.gaussians import ScaleBounds
 from flux4d.network.model import Flux4D, NetworkConfig
 from flux4d.network.voxelize import VoxelConfig
 from store_schema.files.atomic import write_atomic
@@ -22,7 +23,7 @@ _KEY = "flux4d_weights"  # one key only: safetensors writes several in random or
 
 
 def save_weights(path: Path | str, network: Flux4D, tensors: Mapping[str, Tensor] | None = None) -> None:
-    """Write weights and `NetworkConfig`; the file appears complete or not at all.
+    """Write weights, `NetworkConfig` and `ScaleBounds`; the file appears complete or not at all.
 
     Args:
         path: The safetensors file to write or replace.
@@ -31,7 +32,7 @@ def save_weights(path: Path | str, network: Flux4D, tensors: Mapping[str, Tensor
     """
     own = network.state_dict() if tensors is None else tensors
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
-    about = {"format_version": FORMAT_VERSION, "network_config": asdict(network.config)}
+    about = {"format_version": FORMAT_VERSION, "network_config": asdict(network.config) | asdict(network.scale_bounds)}
     write_atomic(Path(path), to_bytes(tensors, {_KEY: json.dumps(about, sort_keys=True)}))
 
 
@@ -43,7 +44,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{path}: not a readable safetensors file ({error}); copy it again") from error
 
 
-def _config(path: Path, metadata: dict[str, str]) -> NetworkConfig:
+def _config(path: Path, metadata: dict[str, str]) -> tuple[NetworkConfig, ScaleBounds]:
     if _KEY not in metadata:
         raise ValueError(f"{path}: no weights of Flux4D (its metadata has no {_KEY!r})")
     about: dict[str, Any] = json.loads(metadata[_KEY])
@@ -54,9 +55,10 @@ def _config(path: Path, metadata: dict[str, str]) -> NetworkConfig:
         )
     values: dict[str, Any] = about["network_config"]
     try:
+        bounds = ScaleBounds(**{field.name: values.pop(field.name) for field in fields(ScaleBounds)})
         corners = {name: tuple(values["voxels"][name]) for name in ("low", "high")}
         voxels = VoxelConfig(**{**values["voxels"], **corners})
-        return NetworkConfig(**{**values, "channels": tuple(values["channels"]), "voxels": voxels})
+        return NetworkConfig(**{**values, "channels": tuple(values["channels"]), "voxels": voxels}), bounds
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: its network config does not fit this version of the package ({error})") from error
 
@@ -85,12 +87,15 @@ def read_weights(path: Path | str, network: Flux4D) -> tuple[dict[str, Tensor], 
     """
     path = Path(path)
     tensors, metadata = _read(path)
-    config = _config(path, metadata)
+    config, bounds = _config(path, metadata)
     lines = tensor_differences(tensors, network.state_dict())
     # Sizes show in the tensors; the rest of the config changes what they mean.
-    for name in ("motion_order", "norm", "velocity_unit", "max_offset", "min_scale", "max_scale", "voxels"):
+    for name in ("motion_order", "norm", "velocity_unit", "max_offset", "voxels"):
         if (theirs := getattr(config, name)) != (ours := getattr(network.config, name)):
             lines.append(f"config {name}: file {theirs}, network {ours}")
+    for field in fields(ScaleBounds):
+        if (theirs := getattr(bounds, field.name)) != (ours := getattr(network.scale_bounds, field.name)):
+            lines.append(f"config {field.name}: file {theirs}, network {ours}")
     return tensors, lines
 
 
@@ -125,6 +130,7 @@ def load_network(path: Path | str, device: torch.device | str = "cpu", **changes
         ValueError: as `load_weights`.
     """
     path = Path(path)
-    network = Flux4D(replace(_config(path, _read(path)[1]), **changes), device)
+    config, bounds = _config(path, _read(path)[1])
+    network = Flux4D(replace(config, **changes), device, bounds)
     load_weights(path, network)
     return network.eval()

@@ -14,7 +14,7 @@ from pipelines.build.plan import BuildConfig, LogPlan
 from pipelines.build.tasks import ShardDone, write_sidecar
 from pipelines.sources.base import LogError
 from store_schema.files.atomic import replace_directory
-from store_schema.files.location import copy_object, files_below, filesystem, relative_name, remove_tree
+from store_schema.files.location import copy_object, files_below, filesystem, read_bytes, relative_name, remove_tree
 from store_schema.version.dataset import CLIPS_INDEX, MEMBERS_INDEX, SHARDS, read_index, version_folders
 from store_schema.version.manifest import MANIFEST, CorruptManifestError, Manifest, parse_manifest
 from store_schema.version.provenance import code_commit, package_versions, read_provenance
@@ -62,7 +62,7 @@ def find_finished(store: Path, request: str) -> tuple[str, Manifest] | None:
     """Version and manifest of an intact version that a build of the same request made without errors."""
     for folder, provenance in _answers(store, request):
         if not provenance["failed_logs"] and _intact(folder):
-            return folder.name, parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
+            return folder.name, parse_manifest(read_bytes(folder / MANIFEST), folder.name)
     return None
 
 
@@ -70,7 +70,7 @@ def adopt_shards(store: Path, request: str, staging: Path) -> int:
     """Take the intact shards of a damaged version of the same request into `staging`; returns how many."""
     for folder, _ in _answers(store, request):
         try:
-            manifest = parse_manifest((folder / MANIFEST).read_bytes(), folder.name)
+            manifest = parse_manifest(read_bytes(folder / MANIFEST), folder.name)
             clips = read_index(folder, CLIPS_INDEX, manifest)
             members = [Member(**row) for row in read_index(folder, MEMBERS_INDEX, manifest)]  # type: ignore[arg-type]
         except (CorruptManifestError, ValueError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from pipelines.build.clip_index import clip_records
 from pipelines.features.config import FEATURES_VERSION, FeatureConfig, check_cameras
@@ -13,9 +15,10 @@ from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.clip import ClipRecord
-from store_schema.files.location import Place, location, relative_name
+from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
+from store_schema.files.location import Place, file_hash, location, relative_name
 from store_schema.frame_store import FRAME_SCHEMA_VERSION, frames_key
-from store_schema.hashing import hash_file, hash_json
+from store_schema.hashing import hash_json
 from store_schema.protocol import TEST_LOGS
 from store_schema.tables import SCHEMA_VERSION
 
@@ -33,8 +36,11 @@ class BuildConfig:
 
     root: Place
     """Folder or URL (s3://bucket/logs) that holds one folder per log, in PandaSet layout."""
-    out: Place
-    """The store: folder or URL."""
+    out: Annotated[
+        Place,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="STORE", help="The store: folder or URL; --store STORE and --out STORE say the same."),
+    ]
     workers: int = 2
     """Dask worker processes; 0 runs everything in this process."""
     scheduler: str | None = None
@@ -53,7 +59,10 @@ class BuildConfig:
     """Cameras that expose later than their stamps say (negative: earlier), each followed by the seconds:
     ``front_camera -0.012``. Their poses move along the camera's own path; docs/time.md says how to find the shift."""
 
+    retry_minutes: RetryMinutes = RETRY_MINUTES
+
     def __post_init__(self) -> None:
+        _ = lasting(self.retry_minutes)
         if self.clips_per_shard < 1:
             raise ValueError(f"clips_per_shard must be at least 1, got {self.clips_per_shard}")
         if self.workers < 0:
@@ -63,12 +72,12 @@ class BuildConfig:
     @property
     def logs_root(self) -> Path:
         """Where the logs are."""
-        return location(self.root, listings_cache=True)
+        return location(self.root, listings_cache=True, retry=lasting(self.retry_minutes))
 
     @property
     def store(self) -> Path:
         """Where the store is."""
-        return location(self.out)
+        return location(self.out, retry=lasting(self.retry_minutes))
 
     @property
     def features(self) -> FeatureConfig:
@@ -156,7 +165,7 @@ def _inspect(path: Path, config: BuildConfig) -> LogPlan:
         path=path,
         records=index.records,
         left_out={clip_id: f"frame {frame} of log {reader.log_id} is missing" for clip_id, frame in index.left_out},
-        inputs={relative_name(file, path.parent): hash_file(file) for file in reader.input_files()},
+        inputs={relative_name(file, path.parent): file_hash(file) for file in reader.input_files()},
         row=row,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipelines.build.commit import adopt_shards, commit, find_finished
 from pipelines.build.plan import BuildConfig, LogPlan, inspect_log, plan_shards, request_key
@@ -20,8 +19,9 @@ from pipelines.build.tasks import FramesDone, FrameSource, ShardDone, build_fram
 from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.layout import open_logs
+from store_schema.command_line.progress import Bars, progress_bars
 from store_schema.files.atomic import remove_litter, write_atomic
-from store_schema.files.location import filesystem, remove_tree
+from store_schema.files.location import filesystem, read_bytes, remove_tree
 from store_schema.version.dataset import LATEST
 from store_schema.version.manifest import Manifest
 
@@ -75,7 +75,7 @@ def pending_build(store: Path) -> BuildConfig:
         ValueError: the request cannot be read.
     """
     try:
-        raw = json.loads((store / PENDING).read_bytes())
+        raw = json.loads(read_bytes(store / PENDING))
     except FileNotFoundError:
         raise FileNotFoundError(f"{store} holds no unfinished build: start one with flux4d-build build") from None
     lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
@@ -112,10 +112,10 @@ def _remember(config: BuildConfig) -> None:
 
 def _build(config: BuildConfig, console: Console) -> BuildResult:
     paths = open_logs(config.logs_root, config.logs)
-    with open_runner(config.workers, config.scheduler) as runner, _progress(console) as progress:
+    with open_runner(config.workers, config.scheduler) as runner, progress_bars(console, keep=True) as bars:
         console.print(f"{len(paths)} logs on {runner.description}")
         remove_litter(config.store)
-        plans, errors = _inspect(runner, progress, paths, config)
+        plans, errors = _inspect(runner, bars, paths, config)
         request = request_key(config, plans)
         staging = config.store / "staging" / request[:16]
         if not errors and (finished := find_finished(config.store, request)) is not None:
@@ -123,7 +123,7 @@ def _build(config: BuildConfig, console: Console) -> BuildResult:
             folder = config.store / "versions" / finished[0]
             return BuildResult(finished[0], folder, finished[1], 0, 0, (), was_finished=True)
         sources = {plan.log_id: FrameSource.of(plan, config.frames_folder, config.features) for plan in plans}
-        done = list(_frames(runner, progress, plans, sources))
+        done = list(_frames(runner, bars, plans, sources))
         failed = {result.log_id: result.error for result in done if result.error is not None}
         errors += failed.values()
         plans = [plan for plan in plans if plan.log_id not in failed]
@@ -131,7 +131,7 @@ def _build(config: BuildConfig, console: Console) -> BuildResult:
             details = "".join(f"\n  {error}" for error in errors)
             raise ValueError(f"no clip can be built from {config.root}{details}")
         adopt_shards(config.store, request, staging)
-        shards = _shards(runner, progress, plans, sources, staging, config)
+        shards = _shards(runner, bars, plans, sources, staging, config)
     manifest = commit(config, request, plans, shards, staging, errors)
     return BuildResult(
         version=manifest.version,
@@ -144,26 +144,12 @@ def _build(config: BuildConfig, console: Console) -> BuildResult:
     )
 
 
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-
-
-def _tracked(
-    progress: Progress, name: str, results: Iterable[T], total: int, steps: Callable[[T], int] = lambda result: 1
-) -> Iterator[T]:
-    task = progress.add_task(name, total=total)
-    for result in results:
-        progress.advance(task, steps(result))
-        yield result
-
-
 def _inspect(
-    runner: Runner, progress: Progress, paths: Sequence[Path], config: BuildConfig
+    runner: Runner, bars: Bars, paths: Sequence[Path], config: BuildConfig
 ) -> tuple[list[LogPlan], list[LogError]]:
     plans, errors = [], []
     calls = [(path, config) for path in paths]
-    for result in _tracked(progress, "logs", runner.map(inspect_log, calls), len(calls)):
+    for result in bars.track("logs", runner.map(inspect_log, calls), len(calls)):
         if isinstance(result, LogError):
             errors.append(result)
         else:
@@ -172,7 +158,7 @@ def _inspect(
 
 
 def _frames(
-    runner: Runner, progress: Progress, plans: Sequence[LogPlan], sources: dict[str, FrameSource]
+    runner: Runner, bars: Bars, plans: Sequence[LogPlan], sources: dict[str, FrameSource]
 ) -> Iterator[FramesDone]:
     calls = [
         (sources[plan.log_id], plan.frames[start : start + FRAMES_PER_TASK])
@@ -181,12 +167,12 @@ def _frames(
     ]
     total = sum(len(plan.frames) for plan in plans)
     results = runner.map(build_frames, calls)
-    yield from _tracked(progress, "frames", results, total, lambda result: result.made + result.kept)
+    yield from bars.track("frames", results, total, lambda result: result.made + result.kept)
 
 
 def _shards(
     runner: Runner,
-    progress: Progress,
+    bars: Bars,
     plans: Sequence[LogPlan],
     sources: dict[str, FrameSource],
     staging: Path,
@@ -196,11 +182,18 @@ def _shards(
     calls = [
         (shard, {record.log_id: sources[record.log_id] for record in shard.records}, staging) for shard in shard_plans
     ]
-    done = list(_tracked(progress, "shards", runner.map(build_shard, calls), len(calls)))
+    done = list(bars.track("shards", runner.map(build_shard, calls), len(calls)))
     return sorted(done, key=lambda result: result.shard.name)
 
 
-def resume(store: Path, *, workers: int | None, scheduler: str | None, console: Console) -> BuildResult:
+def resume(
+    store: Path,
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    console: Console,
+    retry_minutes: float | None = None,
+) -> BuildResult:
     """Continue the build of a store that did not finish, with its own request.
 
     Args:
@@ -208,10 +201,12 @@ def resume(store: Path, *, workers: int | None, scheduler: str | None, console: 
         workers: other than the request's when not None.
         scheduler: other than the request's when not None.
         console: for progress.
+        retry_minutes: other than the request's when not None.
 
     Raises:
         FileNotFoundError: every build of this store finished.
     """
     config = replace(pending_build(store), out=store)
     config = config if workers is None else replace(config, workers=workers, scheduler=None)
+    config = config if retry_minutes is None else replace(config, retry_minutes=retry_minutes)
     return build(config if scheduler is None else replace(config, scheduler=scheduler), console)

@@ -20,8 +20,8 @@ from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.clip import ClipRecord
 from store_schema.codec import flow_class_counts
 from store_schema.files.atomic import write_atomic
+from store_schema.files.location import file_hash, read_bytes
 from store_schema.frame_store import CorruptFrameError, StoredFrame, read_frame, stored_input_hash, write_frame
-from store_schema.hashing import hash_file
 from store_schema.units import FLOW
 from store_schema.version.shards import Member, Shard, write_shard
 
@@ -184,8 +184,8 @@ def _finished(plan: ShardPlan, path: Path, sidecar: Path) -> ShardDone | None:
     """The shard as an earlier run left it, if it is whole and holds the planned clips."""
     if not (sidecar.is_file() and path.is_file()):
         return None
-    raw = json.loads(sidecar.read_bytes())
+    raw = json.loads(read_bytes(sidecar))
     members = tuple(Member(**member) for member in raw["shard"].pop("members"))
     done = ShardDone(Shard(**raw["shard"], members=members), tuple(raw["clips"]))
     same_clips = [row["clip_id"] for row in done.clips] == [record.clip_id for record in plan.records]
-    return done if same_clips and hash_file(path) == done.shard.blake3 else None
+    return done if same_clips and file_hash(path) == done.shard.blake3 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ import tyro
 from rich.console import Console
 
 from pipelines.ground_truth.point_boxes import FlowRules
+from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
+from store_schema.command_line.progress import progress_bars
 
 if TYPE_CHECKING:
     from pipelines.inspect.gather import InspectedFrame
@@ -41,16 +44,16 @@ class Inspect:
     camera_time_shift: dict[str, float] = field(default_factory=dict)
     """Cameras that expose later than their stamps say (negative: earlier), each followed by the seconds, as for
     ``build``: ``right_camera -0.02``."""
+    retry_minutes: RetryMinutes = RETRY_MINUTES
 
     def __post_init__(self) -> None:
+        _ = lasting(self.retry_minutes)
         if not 1 <= self.range_m <= 1000:
             raise ValueError(f"--range-m must be 1 to 1000 m, got {self.range_m:g}; 50 shows a street")
 
 
 def run_inspect(command: Inspect, console: Console) -> int:
     """Write the page of a frame and print where it is, or the JSON line."""
-    from rich.progress import Progress
-
     from pipelines.inspect.counts import front_numbers
     from pipelines.inspect.gather import gather_frame
     from pipelines.inspect.page import page_html
@@ -60,21 +63,20 @@ def run_inspect(command: Inspect, console: Console) -> int:
     from store_schema.files.atomic import write_atomic
     from store_schema.files.location import location
 
-    root = location(command.log)
+    root = location(command.log, retry=lasting(command.retry_minutes))
     if root.is_dir() and not is_log(root):
         reason = "is no log: it holds neither lidar nor camera; give the folder of one log, such as pandaset/002"
         raise LogError(root.absolute().name, reason, file=root)
     reader = PandaSetLog(root)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(f"{reader.log_id} frame {command.frame}", total=None)
+    with progress_bars(console) as bars:
         frame = gather_frame(
             reader,
             command.frame,
-            lambda done, total: progress.update(task, completed=done, total=total),
+            partial(bars.update, f"{reader.log_id} frame {command.frame}"),
             rules=command.flow,
             camera_time_shift=command.camera_time_shift,
         )
-        progress.update(task, description="page", total=None)
+        bars.update("page", 0, None)
         page = command.out / f"{reader.log_id}-{command.frame:03d}.html"
         write_atomic(page, page_html(frame, command.range_m, _options(command)).encode())
     numbers = front_numbers(frame)

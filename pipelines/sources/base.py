@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from store_schema.files.location import read_bytes
+
 
 class LogError(Exception):
     """Bad input in a log: names the log, the frame, the file and the reason, and gives the next step."""
@@ -81,7 +83,7 @@ class CameraFrame:
 
     def jpeg(self) -> bytes:
         """The file's bytes, unchanged."""
-        return self.path.read_bytes()
+        return read_bytes(self.path)
 
 
 class LogReader(Protocol):

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from pipelines.sources.base import LogError
+from store_schema.files.location import read_bytes
 
 
 def read_file(log_id: str, path: Path, max_bytes: int, frame: int | None = None) -> bytes:
@@ -31,7 +32,7 @@ def read_file(log_id: str, path: Path, max_bytes: int, frame: int | None = None)
         elif status.st_size > max_bytes:
             reason = f"has {status.st_size} bytes, expected at most {max_bytes}; fetch the file again"
         else:
-            return path.read_bytes()
+            return read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         reason = "cannot be read: the file is missing; fetch it again"
     except OSError as error:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,20 +14,19 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from store_schema.command_line.options import StoreOptions, VersionArgument
+from store_schema.command_line.progress import progress_bars
 
 _PIPED_WIDTH = 160
 """Columns of a table that does not go to a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
+class Show(StoreOptions):
     """Show what a dataset version holds: configuration, counts, sizes, distributions, clips. Reads the indexes only."""
 
-    store: Annotated[str, tyro.conf.Positional]
-    """The store: folder or URL."""
-    version: Annotated[str | None, tyro.conf.Positional] = None
-    """Hash or its beginning; the newest when left out."""
+    version: VersionArgument = None
     html: Path | None = None
     """Also write one HTML page that opens offline, with a picture of every clip (this reads from the shards)."""
     all: bool = False
@@ -34,17 +34,15 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(StoreOptions):
     """Say what differs between two dataset versions; exit status 0 when identical, 1 when they differ."""
 
-    store: Annotated[str, tyro.conf.Positional]
-    """The store of A, and of B unless --other is given: folder or URL."""
     a: Annotated[str, tyro.conf.Positional]
     """Hash of A or its beginning."""
     b: Annotated[str, tyro.conf.Positional]
     """Hash of B or its beginning."""
     other: str | None = None
-    """The store of B."""
+    """The store of B, where that is another than the store of A."""
     limit: int = 20
     """How many clips with other content are opened to compare their columns; 0 opens none."""
     json: bool = False
@@ -52,11 +50,9 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True)
-class Gc:
+class Gc(StoreOptions):
     """Remove unfinished work, stored frames or versions from a store, and nothing that was not asked for."""
 
-    store: Annotated[str, tyro.conf.Positional]
-    """The store: folder or URL."""
     unfinished: bool = False
     """Staging folders, temporary files, versions without manifest, the request of an abandoned build."""
     frames: Literal["all", "old"] | None = None
@@ -72,17 +68,14 @@ class Gc:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportIndex:
+class ExportIndex(StoreOptions):
     """Write the clip index for other tools: a row per clip with its shard and the place of every member."""
 
-    store: Annotated[str, tyro.conf.Positional]
-    """The store: folder or URL."""
     out: Path
     """File to write; for wids each split's name is put before the suffix."""
     format: Literal["parquet", "csv", "jsonl", "wids"]
     """wids: the shard index of WebDataset's indexed reader, a file per split."""
-    version: Annotated[str | None, tyro.conf.Positional] = None
-    """Hash or its beginning; the newest when left out."""
+    version: VersionArgument = None
     split: Literal["train", "test"] | None = None
     """Only clips of this split."""
     setting: Literal["train_interpolation", "train_future", "evaluation"] | None = None
@@ -92,13 +85,10 @@ class ExportIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Leakage:
+class Leakage(StoreOptions):
     """Do the splits share logs or places? Exit status 1 when they do; logs without GPS are n/a, never clean."""
 
-    store: Annotated[str, tyro.conf.Positional]
-    """The store: folder or URL."""
-    version: Annotated[str | None, tyro.conf.Positional] = None
-    """Hash or its beginning; the newest when left out."""
+    version: VersionArgument = None
     metres: float = 5.0
     """Logs of different splits whose GPS tracks come closer than this are reported; 50 to 100 for a shared view."""
 
@@ -109,13 +99,12 @@ def run_show(command: Show, console: Console) -> int:
     from pipelines.store_tools.summary_page import write_page
     from pipelines.store_tools.summary_text import print_summary
 
-    summary = summarise(command.store, command.version)
+    summary = summarise(command.place, command.version)
     print_summary(summary, _output(), command.all)
     if command.html is None:
         return 0
-    with _progress(console) as progress:
-        task = progress.add_task("clips", total=len(summary.clips))
-        damaged = write_page(summary, command.html, lambda done, total: progress.update(task, completed=done))
+    with progress_bars(console) as bars:
+        damaged = write_page(summary, command.html, partial(bars.update, "clips"))
     for clip_id, reason in damaged.items():
         console.print(f"clip {clip_id} cannot be shown: {reason}", style="red", highlight=False, markup=False)
     console.print(f"wrote {command.html}", highlight=False, markup=False)
@@ -126,17 +115,11 @@ def run_diff(command: Diff, console: Console) -> int:
     """Print what differs."""
     from pipelines.store_tools.diff import diff_versions
     from pipelines.store_tools.diff_text import diff_json_object, diff_lines
+    from store_schema.files.location import location
 
-    with _progress(console) as progress:
-        task = progress.add_task("clips", total=None)
-        diff = diff_versions(
-            command.store,
-            command.a,
-            command.b,
-            command.other,
-            command.limit,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    other = None if command.other is None else location(command.other, retry=command.retry)
+    with progress_bars(console) as bars:
+        diff = diff_versions(command.place, command.a, command.b, other, command.limit, partial(bars.update, "clips"))
     for line in diff_lines(diff):
         print(line)
     if command.json:
@@ -148,7 +131,7 @@ def run_gc(command: Gc, console: Console) -> int:
     """Remove what was asked for and say how much became free."""
     from pipelines.pages.readable import plural, size_text
     from pipelines.store_tools.gc import Removal, Scopes, collect
-    from store_schema.files.location import filesystem, location, relative_name
+    from store_schema.files.location import filesystem, relative_name
 
     scopes = Scopes(
         unfinished=command.unfinished,
@@ -157,7 +140,7 @@ def run_gc(command: Gc, console: Console) -> int:
         keep_latest=command.keep_latest,
         force=command.force,
     )
-    store = location(command.store)
+    store = command.place
     if filesystem(store) is not None and not command.dry_run:
         console.print("a remote store has no lock: make sure that no build is writing it", style="yellow")
 
@@ -177,7 +160,7 @@ def run_export_index(command: ExportIndex, console: Console) -> int:
     from pipelines.store_tools.export_index import export_index
     from store_schema.version.dataset import open_dataset
 
-    dataset = open_dataset(command.store, command.version)
+    dataset = open_dataset(command.place, command.version)
     files = export_index(
         dataset,
         command.out,
@@ -198,7 +181,7 @@ def run_leakage(command: Leakage, console: Console) -> int:
     from pipelines.store_tools.leakage.text import report_lines
     from store_schema.version.dataset import LOGS_INDEX, open_dataset, read_index
 
-    dataset = open_dataset(command.store, command.version)
+    dataset = open_dataset(command.place, command.version)
     rows = read_index(dataset.folder, LOGS_INDEX, dataset.manifest)
     gps = {str(row["log_id"]): _track(row) for row in rows}
     gps = {record.log_id: gps.get(record.log_id) for record in dataset.records}
@@ -218,8 +201,3 @@ def _track(row: Mapping[str, Any]) -> NDArray[np.float64] | None:
 
 def _output() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)

@@ -12,24 +12,31 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
-from store_schema.files.retry import http_status, is_transient, with_retries
+from store_schema.files.patient_path import patience, patient
+from store_schema.files.retry import RetryPolicy, http_status, is_transient, with_retries
+from store_schema.hashing import hash_file
 
 Place = str | Path
 """What a user may give: a local path, a URL, or what `location` made of one."""
 
 
-def location(place: Place, *, listings_cache: bool = False) -> Path:
+def location(place: Place, *, listings_cache: bool = False, retry: RetryPolicy | None = None) -> Path:
     """The path object of a local path or URL.
 
     Args:
         place: local path, ``file://`` URL or a URL of any file system that fsspec knows.
         listings_cache: let a remote file system remember folder listings: only for folders nobody writes.
+        retry: how patiently the reads of this module read it and all paths made of it, in this process and in others
+            that they are sent to. None leaves a path as it is, and is `RetryPolicy`'s defaults for a URL.
 
     Raises:
         ValueError: fsspec does not know the URL's protocol, or its package is not installed.
     """
-    if not isinstance(place, str):
-        return place
+    path = _opened(place, listings_cache) if isinstance(place, str) else place
+    return path if retry is None or filesystem(path) is None else patient(path, retry)
+
+
+def _opened(place: str, listings_cache: bool) -> Path:
     protocol, separator, rest = place.partition("://")
     if not separator:
         return Path(place)
@@ -85,7 +92,7 @@ def read_range(path: Path, offset: int, size: int) -> bytes:
         return b""
     if (remote := filesystem(path)) is not None:
         single = _single_attempts(remote)
-        return with_retries(lambda: _remote_range(single, path, offset, size), path)
+        return with_retries(lambda: _remote_range(single, path, offset, size), path, patience(path))
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(size)
@@ -126,8 +133,20 @@ def read_bytes(path: Path) -> bytes:
     """
     if (remote := filesystem(path)) is not None:
         single = _single_attempts(remote)
-        return with_retries(lambda: bytes(single.cat_file(_key(path))), path)
+        return with_retries(lambda: bytes(single.cat_file(_key(path))), path, patience(path))
     return path.read_bytes()
+
+
+def file_hash(path: Path) -> str:
+    """blake3 of a file's content, read in pieces.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ConnectionLostError: a remote file, and the connection failed at every attempt.
+    """
+    if filesystem(path) is None:
+        return hash_file(path)
+    return with_retries(lambda: hash_file(path), path, patience(path))
 
 
 def folders_with(folder: Path, name: str) -> list[Path]:
@@ -140,7 +159,8 @@ def folders_with(folder: Path, name: str) -> list[Path]:
         found = [path.parent for path in folder.glob(f"*/{name}")]
     else:
         single = _single_attempts(remote)
-        found = [folder / child for child in with_retries(lambda: _children_with(single, _key(folder), name), folder)]
+        listed = with_retries(lambda: _children_with(single, _key(folder), name), folder, patience(folder))
+        found = [folder / child for child in listed]
     return sorted(found, key=str)
 
 
@@ -151,6 +171,20 @@ def _children_with(remote: Any, key: str, name: str) -> list[str]:
         if child["type"] == "directory" and name in map(_base, _listing(remote, child["name"])):
             found.append(_base(child))
     return found
+
+
+def _names_below(remote: Any, folder: Path) -> list[str]:
+    """Files below a folder, as seen from it."""
+    names, waiting = [], [(_key(folder), "")]
+    while waiting:
+        key, prefix = waiting.pop()
+        for child in _listing(remote, key):
+            name = _base(child)
+            if child["type"] != "directory":
+                names.append(f"{prefix}{name}")
+            elif child["name"].rstrip("/") != key.rstrip("/"):
+                waiting.append((child["name"], f"{prefix}{name}/"))
+    return names
 
 
 def _listing(remote: Any, key: str) -> list[dict[str, Any]]:
@@ -189,10 +223,17 @@ def remove_tree(folder: Path) -> None:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted; none when it is not there."""
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.rglob("*") if path.is_file()), key=str)
+    """Every file below a folder, sorted; none when it is not there.
+
+    Raises:
+        ConnectionLostError: a remote folder, and the connection failed at every attempt.
+    """
+    if (remote := filesystem(folder)) is None:
+        found = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    else:
+        single = _single_attempts(remote)
+        found = [folder / name for name in with_retries(lambda: _names_below(single, folder), folder, patience(folder))]
+    return sorted(found, key=str)
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -78,19 +78,6 @@ class RetryPolicy:
             nominal *= 2
 
 
-DEFAULT_POLICY = RetryPolicy()
-"""What `with_retries` uses when no policy is given; read at every call."""
-
-
-def use(policy: RetryPolicy) -> None:
-    """Make `policy` the one of all remote reads of this process that begin from now on.
-
-    For a program's start: the trainer sets what its configuration says.
-    """
-    global DEFAULT_POLICY
-    DEFAULT_POLICY = policy
-
-
 _FINAL_TYPES = (
     ConnectionLostError,
     FileNotFoundError,
@@ -151,19 +138,18 @@ def is_transient(error: BaseException) -> bool:
     return error.errno in _TRANSIENT_ERRNOS
 
 
-def with_retries(read: Callable[[], T], place: object, policy: RetryPolicy | None = None) -> T:
+def with_retries(read: Callable[[], T], place: object, policy: RetryPolicy) -> T:
     """What `read` returns, tried again while the connection is the reason that it fails.
 
     Args:
         read: reads from a remote place; may be called several times.
         place: the URL, for messages.
-        policy: None is `DEFAULT_POLICY`.
+        policy: how often and how patiently.
 
     Raises:
         ConnectionLostError: the last attempt failed too.
         Exception: whatever else `read` raises, at once.
     """
-    policy = policy or DEFAULT_POLICY
     delays = policy.delays()
     attempt = 0
     while True:

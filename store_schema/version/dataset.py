@@ -20,10 +20,10 @@ from pathlib import Path
 
 from store_schema import tables
 from store_schema.cache.local_cache import LocalCache
-from store_schema.clip import Clip, ClipRecord
+from store_schema.clip import Clip, ClipRecord, NotHeldError
 from store_schema.codec import decode_clip, record_from_json
 from store_schema.files.location import Place, filesystem, folders_with, location, read_bytes
-from store_schema.files.retry import ConnectionLostError
+from store_schema.files.retry import ConnectionLostError, RetryPolicy
 from store_schema.hashing import HASH_CHARS, hash_bytes
 from store_schema.migrations import index_schema, migrate_rows
 from store_schema.version.manifest import MANIFEST, CorruptManifestError, Manifest, parse_manifest, rows_hash
@@ -74,7 +74,7 @@ class Dataset:
         hold. What is not as it was written never enters the cache, and is not taken from it.
 
         Raises:
-            KeyError: no such clip or member.
+            NotHeldError: no such clip or member.
             CorruptShardError: the bytes are not what was written.
             ConnectionLostError: a remote store that did not answer.
             ValueError: a remote server that does not serve parts of files.
@@ -83,7 +83,7 @@ class Dataset:
         try:
             wanted = [places[name] for name in dict.fromkeys(names)]
         except KeyError as error:
-            raise KeyError(f"clip {clip_id} has no member {error.args[0]!r}; it has {sorted(places)}") from None
+            raise NotHeldError(f"clip {clip_id} has no member {error.args[0]!r}; it has {sorted(places)}") from None
         shards = self.folder / SHARDS
         if self.cache is None or filesystem(self.folder) is None:
             return fetch_members(shards, wanted)
@@ -101,7 +101,7 @@ class Dataset:
         """One clip, with the images of `cameras` (all when None).
 
         Raises:
-            KeyError: no such clip.
+            NotHeldError: no such clip.
             CorruptShardError: stored bytes are not what was written.
             ConnectionLostError: a remote store that did not answer.
         """
@@ -113,7 +113,8 @@ class Dataset:
         try:
             return self.members[clip_id]
         except KeyError:
-            raise KeyError(f"no clip {clip_id!r} in version {self.version[:12]}; it has {len(self.records)}") from None
+            reason = f"no clip {clip_id!r} in version {self.version[:12]}; it has {len(self.records)}"
+            raise NotHeldError(reason) from None
 
 
 def _camera(member: str) -> str | None:
@@ -165,33 +166,43 @@ def _newest(store: Path, versions: Sequence[str]) -> str:
     return version
 
 
-def open_manifest(store: Place, version: str | None = None) -> tuple[Path, Manifest]:
-    """Folder and manifest of a version: what can be said of it without its indexes.
+def open_manifest(
+    store: Place, version: str | None = None, *, retry: RetryPolicy | None = None
+) -> tuple[Path, Manifest]:
+    """Folder and manifest of a version: what can be said of it without its indexes. `retry`: as `open_dataset`.
 
     Raises:
         FileNotFoundError: no such store or version.
         CorruptManifestError: the manifest does not hash to the version.
         ConnectionLostError: a remote store that did not answer.
     """
-    place = location(store)
+    place = location(store, retry=retry)
     folder = place / "versions" / resolve_version(place, version)
     return folder, parse_manifest(read_bytes(folder / MANIFEST), folder.name)
 
 
-def open_dataset(store: Place, version: str | None = None, *, cache: LocalCache | None = None) -> Dataset:
+def open_dataset(
+    store: Place,
+    version: str | None = None,
+    *,
+    cache: LocalCache | None = None,
+    retry: RetryPolicy | None = None,
+) -> Dataset:
     """Open a version of a store.
 
     Args:
         store: the folder or URL given to ``flux4d-build build --out``.
         version: hash or prefix of it; None is the newest build.
         cache: keeps the members of clips of a remote store on this machine; a local store does not use it.
+        retry: how patiently a remote store is read, now and by the dataset; None is as `store` has it
+            (`store_schema.files.location.location`), about 15 s for a URL.
 
     Raises:
         FileNotFoundError: no such store or version.
         CorruptManifestError: manifest or index do not hash to the version.
         ConnectionLostError: a remote store that did not answer.
     """
-    folder, manifest = open_manifest(store, version)
+    folder, manifest = open_manifest(store, version, retry=retry)
     clips = read_index(folder, CLIPS_INDEX, manifest)
     members: dict[str, dict[str, Member]] = {}
     for row in read_index(folder, MEMBERS_INDEX, manifest):

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from store_schema.files.atomic import write_atomic
+from store_schema.files.location import read_bytes
+from store_schema.files.retry import ConnectionLostError
 from store_schema.hashing import canonical_json, hash_json
 from store_schema.version.manifest import CorruptManifestError
 
@@ -56,11 +58,14 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
     Raises:
         CorruptManifestError: missing, or not what was written.
+        ConnectionLostError: a remote store that did not answer.
     """
     path = folder / PROVENANCE
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         raw: Any = json.loads(data)
+    except ConnectionLostError:
+        raise
     except (OSError, ValueError) as error:
         raise CorruptManifestError(f"{path}: {error}") from error
     if not isinstance(raw, dict) or not {"blake3", "provenance"} <= set(raw):

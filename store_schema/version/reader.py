@@ -44,7 +44,7 @@ class ClipReader:
         """One clip; None when it is damaged and the rule is to skip.
 
         Raises:
-            KeyError: no such clip.
+            NotHeldError: no such clip.
             CorruptShardError: damaged, and the rule is to stop.
         """
         try:
@@ -59,7 +59,7 @@ class ClipReader:
         """The clips of `clip_ids` (None: all, by id) that can be read, in order.
 
         Raises:
-            KeyError: no such clip.
+            NotHeldError: no such clip.
             CorruptShardError: damaged, and the rule is to stop.
         """
         ids = [record.clip_id for record in self.dataset.records] if clip_ids is None else clip_ids

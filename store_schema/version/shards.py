@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store_schema.files.atomic import atomic_file
+from store_schema.files.location import read_bytes
 from store_schema.hashing import hash_bytes, hash_file
 
 
@@ -83,7 +84,7 @@ def index_shard(path: Path) -> Shard:
         CorruptShardError: the tar cannot be read to its end mark.
     """
     members = []
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             for info in tar:

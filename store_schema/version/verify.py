@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store_schema.files.atomic import TEMPORARY_PREFIX
-from store_schema.files.location import files_below, read_range, relative_name
+from store_schema.files.location import file_hash, files_below, read_bytes, read_range, relative_name
 from store_schema.frame_store import CorruptFrameError, check_frame
-from store_schema.hashing import hash_bytes, hash_file
+from store_schema.hashing import hash_bytes
 from store_schema.version.dataset import CLIPS_INDEX, INDEXES, MEMBERS_INDEX, SHARDS, read_index
 from store_schema.version.manifest import MANIFEST, SCHEMA, CorruptManifestError, Manifest, parse_manifest
 from store_schema.version.provenance import PROVENANCE, read_provenance
@@ -75,7 +75,7 @@ def intact_shards(folder: Path, manifest: Manifest) -> tuple[str, ...]:
     found = []
     for name, expected in sorted(manifest.shards.items()):
         path = folder / SHARDS / name
-        if path.is_file() and hash_file(path) == expected["blake3"]:
+        if _hash(path) == expected["blake3"]:
             found.append(name)
     return tuple(found)
 
@@ -83,7 +83,7 @@ def intact_shards(folder: Path, manifest: Manifest) -> tuple[str, ...]:
 def _manifest(folder: Path) -> Manifest | Problem:
     path = folder / MANIFEST
     try:
-        return parse_manifest(path.read_bytes(), folder.name)
+        return parse_manifest(read_bytes(path), folder.name)
     except FileNotFoundError:
         return Problem(path, "missing, so the version is not complete")
     except (CorruptManifestError, ValueError) as error:
@@ -135,16 +135,19 @@ def _byte_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         yield Problem(folder / PROVENANCE, str(error))
         recorded = {}
     for name, expected in recorded.items():
-        if hash_bytes(_content(folder / name)) != expected:
+        if _hash(folder / name) != expected:
             yield Problem(folder / name, "hash differs from the one recorded when it was written")
-    if manifest.schema and not (folder / SCHEMA).is_file():
-        yield Problem(folder / SCHEMA, "missing")
-    elif manifest.schema and hash_bytes((folder / SCHEMA).read_bytes()) != manifest.schema:
-        yield Problem(folder / SCHEMA, "hash differs from the manifest")
+    if manifest.schema and (schema := _hash(folder / SCHEMA)) != manifest.schema:
+        yield Problem(folder / SCHEMA, "missing" if schema is None else "hash differs from the manifest")
 
 
-def _content(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
+def _hash(path: Path) -> str | None:
+    """blake3 of a file, None when it is missing. Asked of the file itself: whether it is there, a remote file system
+    answers with no when it cannot be reached."""
+    try:
+        return file_hash(path)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
 
 
 def _unlisted(folder: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -158,9 +161,10 @@ def _unlisted(folder: Path, manifest: Manifest) -> Iterator[Problem]:
 
 def _shard_problems(path: Path, expected: str, indexes: _Indexes) -> Iterator[Problem]:
     clips = tuple(indexes.clips.get(path.name, ()))
-    if not path.is_file():
+    found = _hash(path)
+    if found is None:
         yield Problem(path, "shard is missing", clips)
-    elif hash_file(path) != expected:
+    elif found != expected:
         members = indexes.members.get(path.name, ())
         if not members:
             reason = "shard's hash differs from the manifest and no member index says where"

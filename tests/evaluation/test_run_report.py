@@ -16,9 +16,9 @@ from PIL import Image
 
 from evaluation.__main__ import main
 from evaluation.pages.charts import HEIGHT, Curve, Line, chart
+from evaluation.run_folder.rows import read_rows
 from evaluation.run_report.folder import read_training_run
 from evaluation.run_report.headline import best_evaluation, headline, left_out
-from evaluation.run_report.log import read_rows
 from evaluation.run_report.page import MOST_PICTURES, write_run_report
 from tests.evaluation.test_report import NASTY, Links
 
@@ -379,10 +379,12 @@ def test_a_log_cut_off_anywhere_reads_as_the_lines_that_are_whole(tmp_path_facto
         ('{"step": 7, "loss": "high"}\n', r"step 7: loss is 'high', which is no number"),
     ],
 )
-def test_any_other_broken_line_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_any_other_broken_line_is_named(
+    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "metrics.jsonl").write_text(text)
-    with pytest.raises(SystemExit, match=message):
-        main(["report", str(tmp_path)])
+    assert main(["report", str(tmp_path)]) == 1
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_other_broken_files_are_named(run: Path) -> None:
@@ -395,10 +397,10 @@ def test_other_broken_files_are_named(run: Path) -> None:
         write_run_report(run)
 
 
-def test_a_folder_of_both_kinds_is_refused(run: Path) -> None:
+def test_a_folder_of_both_kinds_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "evaluation.json").write_text("{}")
-    with pytest.raises(SystemExit, match="holds a training run and an evaluation"):
-        main(["report", str(run)])
+    assert main(["report", str(run)]) == 1
+    assert "holds a training run and an evaluation" in capsys.readouterr().err
 
 
 def points(svg: str, css_class: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pickle
 import socket
 import ssl
 import threading
@@ -27,12 +28,13 @@ from hypothesis import strategies as st
 
 from pipelines.__main__ import main
 from store_schema.cache.local_cache import LocalCache
-from store_schema.files import location as location_module
 from store_schema.files import retry
-from store_schema.files.location import filesystem, location, read_bytes, read_range
+from store_schema.files.location import _single_attempts, files_below, filesystem, read_bytes, read_range
+from store_schema.files.location import location as plain_location
+from store_schema.files.patient_path import patience
 from store_schema.files.retry import ConnectionLostError, RetryPolicy, is_transient, with_retries
+from store_schema.version import dataset as dataset_module
 from store_schema.version import members
-from store_schema.version.dataset import open_dataset
 from store_schema.version.reader import ClipReader
 from store_schema.version.shards import CorruptShardError, Member
 from store_schema.version.verify import verify_version
@@ -41,7 +43,11 @@ from tests.support.stores.small_version import same, write_small_version
 
 SLOW_DOWN = ("503 Slow Down", "SlowDown")
 DENIED = ("403 Forbidden", "AccessDenied")
-CUT, SHORTENED, FLIPPED = (("", how) for how in SPOILT)
+CUT, SHORTENED, RIGHT, FLIPPED = (("", how) for how in SPOILT)
+FAST = RetryPolicy(attempts=5, first_delay=0.001, max_delay=0.001)
+"""Readers that wait a millisecond."""
+open_dataset = partial(dataset_module.open_dataset, retry=FAST)
+location = partial(plain_location, retry=FAST)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +63,8 @@ def server(local: Path) -> Iterator[S3]:
 
 
 @pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    """The server without memory of earlier tests, and readers that wait a millisecond."""
-    monkeypatch.setattr(retry, "DEFAULT_POLICY", RetryPolicy(attempts=5, first_delay=0.001, max_delay=0.001))
+def s3(server: S3) -> Iterator[S3]:
+    """The server without memory of earlier tests."""
     server.requests.clear()
     server.faults.clear()
     yield server
@@ -263,10 +268,10 @@ def test_the_verbs_that_read_have_one_rule_of_attempts(s3: S3, capsys: pytest.Ca
     """S3's client would have tried 25 times within each of ours, and hidden these faults."""
     for verb in ("ls", "verify"):
         s3.requests.clear()
-        s3.faults += [SLOW_DOWN] * 5
-        assert main([verb, s3.url("store")]) == 1
-        assert len(s3.requests) == 5
-        assert "5 attempts failed" in " ".join(capsys.readouterr().err.split())
+        s3.faults += [SLOW_DOWN] * 2
+        assert main([verb, s3.url("store"), "--retry-minutes", "0.001"]) == 1
+        assert len(s3.requests) == 2
+        assert "2 attempts failed" in " ".join(capsys.readouterr().err.split())
         assert main([verb, s3.url("store")]) == 0
 
 
@@ -277,7 +282,7 @@ def test_options_of_the_users_own_stay(s3: S3, local: Path, monkeypatch: pytest.
     s3.faults += [SLOW_DOWN] * 4
     assert read_range(path, 60, 10) == local.name[60:].encode()
     assert len(s3.gets("LATEST")) == 5
-    used = location_module._single_attempts(filesystem(path))
+    used = _single_attempts(filesystem(path))
     assert used.requester_pays
     config = used.s3.meta.config
     assert (config.max_pool_connections, config.retries) == (3, {"mode": "standard", "total_max_attempts": 1})
@@ -571,18 +576,57 @@ def test_pauses_of_a_day_of_attempts_are_numbers() -> None:
     assert sum(1 for _ in RetryPolicy.lasting(86_400).delays()) == 10_802
 
 
-def test_the_policy_in_use_is_that_of_all_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.DEFAULT_POLICY)
-    calls: list[int] = []
+def test_a_policy_goes_wherever_its_path_goes() -> None:
+    store = location("memory://patient/store")
+    file = store / "versions" / "a"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"1")
+    made = [file, file.parent, file.with_name("b"), file.absolute(), *store.rglob("*"), *file.parent.iterdir()]
+    assert {patience(path) for path in made} == {FAST}
+    sent = pickle.loads(pickle.dumps(file))
+    assert (patience(sent), sent, sent.read_bytes()) == (FAST, file, b"1")
+    other = RetryPolicy(attempts=2)
+    assert patience(plain_location(file, retry=other) / "c") == other
+    assert patience(plain_location(file)) == FAST
+    assert plain_location(Path("here"), retry=other) == Path("here")
+    assert patience(Path("here")) == patience(plain_location("memory://patient")) == RetryPolicy()
 
-    def read() -> None:
-        calls.append(1)
-        raise ConnectionResetError("gone")
 
-    retry.use(RetryPolicy(attempts=3, first_delay=0.0))
-    with pytest.raises(ConnectionLostError, match="3 attempts"):
-        with_retries(read, "place")
-    assert len(calls) == 3
+def test_two_readers_of_one_url_keep_their_own_policies(s3: S3) -> None:
+    patient = open_dataset(s3.url("store"))
+    hasty = dataset_module.open_dataset(s3.url("store"), retry=RetryPolicy(attempts=1))
+    clip_id = patient.records[0].clip_id
+    s3.faults.append(SLOW_DOWN)
+    with pytest.raises(ConnectionLostError, match="1 attempts failed"):
+        hasty.read(clip_id)
+    s3.faults.extend([SLOW_DOWN] * 4)
+    assert patient.read(clip_id).record.clip_id == clip_id
+
+
+def test_verify_never_takes_a_server_that_fails_for_a_store_that_lacks_files(s3: S3) -> None:
+    folder = plain_location(open_dataset(s3.url("store")).folder, retry=RetryPolicy(attempts=1))
+    s3.requests.clear()
+    assert list(verify_version(folder)) == []
+    lost = 0
+    for place in range(len(s3.gets(""))):
+        s3.faults += [RIGHT] * place + [SLOW_DOWN]
+        try:
+            assert list(verify_version(folder)) == []
+        except ConnectionLostError:
+            lost += 1
+        s3.faults.clear()
+    assert lost > 0
+
+
+def test_files_below_a_remote_folder_are_those_below_a_local_one(s3: S3, local: Path) -> None:
+    found = files_below(location(s3.url("store")))
+    assert [str(path).removeprefix(s3.url("store/")) for path in found] == [
+        str(path.relative_to(local.parent.parent)) for path in files_below(local.parent.parent)
+    ]
+    assert files_below(location(s3.url("store/nothing"))) == []
+    s3.faults += [SLOW_DOWN] * FAST.attempts
+    with pytest.raises(ConnectionLostError):
+        files_below(location(s3.url("store")))
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first_delay": -1.0}, {"max_delay": -1.0}])

@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_finite_stops_all_processes(store: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("fault", "rank", "said"),
     [
-        ("killed", 0, "error: rank 0:"),
+        ("killed", 0, "flux4d-train: rank 0:"),
         ("memory", 1, "--stream.width"),
         ("damaged", 1, "shard all.tar, clip of rank 1"),
         ("view", 1, "a LiDAR pixel outside the image"),

@@ -14,7 +14,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from training.optimisation.profiling import ACTIVE_STEPS, FOLDER, OPERATORS, TRACE, WARMUP_STEPS, StepProfiler
+from evaluation.run_folder.files import PROFILE
+from training.optimisation.profiling import ACTIVE_STEPS, OPERATORS, TRACE, WARMUP_STEPS, StepProfiler
 
 CPU = torch.device("cpu")
 WINDOW = WARMUP_STEPS + ACTIVE_STEPS
@@ -42,10 +43,10 @@ def test_the_window_is_traced_and_tabulated(tmp_path: Path) -> None:
             assert profiler.table() is None or step > WARMUP_STEPS
             ended.append(one_step(profiler))
     assert ended == [False] * (WINDOW - 1) + [True] + [False] * 3
-    trace = json.loads((tmp_path / FOLDER / TRACE).read_text())
+    trace = json.loads((tmp_path / PROFILE / TRACE).read_text())
     names = [event.get("name") for event in trace["traceEvents"] if event.get("cat") == "user_annotation"]
     assert names.count("data") == names.count("network") == ACTIVE_STEPS
-    assert "aten::mm" in (tmp_path / FOLDER / OPERATORS).read_text()
+    assert "aten::mm" in (tmp_path / PROFILE / OPERATORS).read_text()
     table = rows(profiler.table())
     assert list(table) == ["data", "network", "other", "step"]
     assert table["data"][0] >= 2.0
@@ -83,7 +84,7 @@ def test_a_run_that_ends_within_the_window_keeps_what_there_is(tmp_path: Path) -
     with closing(StepProfiler(tmp_path, True, CPU)) as profiler:
         for _ in range(WARMUP_STEPS + 2):
             one_step(profiler)
-    assert (tmp_path / FOLDER / TRACE).is_file()
+    assert (tmp_path / PROFILE / TRACE).is_file()
     table = profiler.table()
     assert table is not None
     assert "mean of 2" in str(table.title)

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from evaluation.options import Run
+from evaluation.run_folder.files import CONFIG, WEIGHTS
 from evaluation.run_report.page import write_run_report
 from evaluation.session import load_trained
 from flux4d.cameras.shutter import Shutter
+from flux4d.gaussians import ScaleBounds
 from flux4d.lift.scene import SceneConfig
 from flux4d.lift.sky import SkyConfig
 from flux4d.network.weights import load_network
@@ -356,8 +358,19 @@ def test_options_that_would_do_nothing_are_errors(store: Path, tmp_path: Path) -
         EvaluationConfig(max_clips=2)
     with pytest.raises(ValueError, match="both name the clips"):
         TrainConfig(overfit="a", stream=StreamConfig(clips=("b",)))
-    with pytest.raises(ValueError, match="must agree"):
-        TrainConfig(scene=SceneConfig(motion_order=1))
+
+
+def test_the_network_keeps_to_the_scales_that_scenes_are_lifted_with(store: Path, tmp_path: Path) -> None:
+    config = small(store, tmp_path / "run", steps=1, scene=SceneConfig(min_scale=0.02, max_scale=0.1))
+    config = replace(config, network=replace(config.network, motion_order=1))
+    trainer = Trainer(config)
+    assert trainer.network.scale_bounds == config.scene.scale_bounds
+    trainer.run()
+    network = load_network(tmp_path / "run" / WEIGHTS)
+    assert (network.scale_bounds, network.config.motion_order) == (ScaleBounds(0.02, 0.1), 1)
+    settings = json.loads((tmp_path / "run" / CONFIG).read_text())
+    assert "motion_order" not in settings["scene"]
+    assert not {"min_scale", "max_scale"} & settings["network"].keys()
 
 
 def test_the_command_line_knows_its_options(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from evaluation.run_folder.files import WEIGHTS
 from flux4d.network.model import Flux4D
 from flux4d.network.weights import load_weights, read_weights, save_weights
 from store_schema.files.atomic import atomic_directory, write_atomic
@@ -47,7 +48,6 @@ __all__ = [
     "save_checkpoint",
 ]
 
-WEIGHTS = "weights.safetensors"
 EMA = "ema.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 RNG = "rng.safetensors"

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from evaluation.run_folder.files import CHECKPOINTS
 from store_schema.files.atomic import TEMPORARY_PREFIX, remove_litter
 from store_schema.hashing import hash_file, hash_json
 
@@ -34,7 +35,7 @@ class DamagedError(Exception):
 
 def checkpoints(run: Path) -> Path:
     """Where a run keeps its checkpoints."""
-    return run / "checkpoints"
+    return run / CHECKPOINTS
 
 
 def step_folder(run: Path, step: int) -> Path:

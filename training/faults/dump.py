@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from evaluation.run_folder.files import WEIGHTS
 from flux4d.cameras.cameras import Cameras
 from flux4d.cameras.shutter import Shutter
 from flux4d.gaussians import Gaussians
@@ -27,7 +28,7 @@ from store_schema.codec import ViewHeader
 from store_schema.files.atomic import atomic_directory
 from training.data.sample import Sample
 
-WEIGHTS, SAMPLE, ABOUT = "weights.safetensors", "sample.safetensors", "about.json"
+SAMPLE, ABOUT = "sample.safetensors", "about.json"
 _SAMPLE_TYPES = (Cameras, Gaussians, Sample, Shutter, Target, View, ViewHeader)
 TYPES: Mapping[str, type] = {each.__name__: each for each in _SAMPLE_TYPES}
 """Dataclasses that may be in a sample: nothing else is ever made from what a file says."""

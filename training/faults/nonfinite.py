@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from evaluation.run_folder.files import DUMPS
 from flux4d.network.model import Flux4D
 from flux4d.supervision.losses.total import LossConfig
 from training.config import TrainConfig
@@ -53,7 +54,7 @@ def dump_nonfinite(
             "loss": asdict(config.loss),
             "precision": config.precision,
         }
-        folder = run / "dumps" / f"step-{step:08d}-rank{rank}" / sample.clip_id
+        folder = run / DUMPS / f"step-{step:08d}-rank{rank}" / sample.clip_id
         save_dump(folder, network=network, sample_tensors=tensors, about=about)
         found.append((sample.clip_id, reason, folder))
     return found

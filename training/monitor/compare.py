@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.metrics.table import quantity
-from evaluation.run_report.log import Row, read_lines, read_record
+from evaluation.run_folder.files import CONFIG, EVALUATIONS, METRICS, RunFiles
+from evaluation.run_folder.rows import Row, read_lines
 from evaluation.scoring.validation import best_metric
 from training.monitor.readable import mean, shown
 
@@ -51,16 +52,13 @@ def read_run(path: Path) -> ComparedRun:
         FileNotFoundError: it is none, or its settings or steps are missing.
         ValueError: a file is not JSON; says which and where.
     """
-    record = read_record(path)
-    for name in ("config.json", "metrics.jsonl"):
-        if not (path / name).is_file():
-            raise FileNotFoundError(f"{path / name} is missing: {path} is not a whole run folder of flux4d-train")
-    try:
-        config = json.loads((path / "config.json").read_text())
-    except ValueError as error:
-        raise ValueError(f"{path / 'config.json'}: not JSON ({error})") from error
-    steps, torn_steps = _read_lines(path / "metrics.jsonl", _STEP_KEYS)
-    evaluations, torn_evaluations = _read_lines(path / "evaluations.jsonl", _EVALUATION_KEYS)
+    files = RunFiles(path)
+    record, config = files.record(), files.settings()
+    if config is None or not (path / METRICS).is_file():
+        missing = CONFIG if config is None else METRICS
+        raise FileNotFoundError(f"{path / missing} is missing: {path} is not a whole run folder of flux4d-train")
+    steps, torn_steps = _read_lines(path / METRICS, _STEP_KEYS)
+    evaluations, torn_evaluations = _read_lines(path / EVALUATIONS, _EVALUATION_KEYS)
     return ComparedRun(
         path=path,
         config={key: value for key, value in _dotted(config) if key not in _UNCOMPARED},

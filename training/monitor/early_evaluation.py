@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.report.validation_pictures import ViewSheets
+from evaluation.run_folder.files import PICTURES
 from evaluation.scoring.validation import Validation, validate, validation_share
 from flux4d.network.model import Flux4D
 from store_schema.clip import Clip, ClipRecord
@@ -65,7 +66,7 @@ class EarlyEvaluation:
             EarlyEvaluationError: it failed on some rank; on all of them, so that none waits for another.
         """
         config = self._config
-        folder = config.out / "pictures" if config.evaluation.pictures else None
+        folder = config.out / PICTURES if config.evaluation.pictures else None
         sheets = ViewSheets(folder, config.evaluation.pictures, prefix=f"step-{step:08d}")
         with self._together(f"early evaluation of step {step}") as gather:
             validation = validate(

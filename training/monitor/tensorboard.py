@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from evaluation.run_folder.files import BOARD
 from flux4d.supervision.losses.total import TERMS
 from training.optimisation.step_report import StepReport
 
-FOLDER = "tensorboard"
-"""Of the run folder."""
 SPEED_EDGES = np.concatenate([[0.0], np.geomspace(0.01, 40.0, 37)])
 """Edges of the speeds' bins, m/s: ten a factor of ten, and one below 1 cm/s. What is faster than 40 m/s gets a bin."""
 SPEED_QUANTILES = (0.5, 0.9, 0.99, 1.0)
@@ -43,7 +42,7 @@ class Board:
         self._start = start
         # Steps are numbered from 1: after `start` steps, the first that comes again is the next one.
         purge = start + 1 if start else 0
-        self._writer: Any = SummaryWriter(str(run / FOLDER), purge_step=purge, flush_secs=_FLUSH_SECONDS)
+        self._writer: Any = SummaryWriter(str(run / BOARD), purge_step=purge, flush_secs=_FLUSH_SECONDS)
 
     def step(self, report: StepReport) -> None:
         """Scalars of a step; what is None is left out."""

@@ -12,12 +12,12 @@ import torch
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
+from evaluation.run_folder.files import PROFILE
+
 WARMUP_STEPS = 3
 """Steps before the window: compilation, first allocations and the profiler's own start."""
 ACTIVE_STEPS = 5
 """Steps that are traced."""
-FOLDER = "profile"
-"""Of the run folder."""
 TRACE, OPERATORS = "trace.json", "operators.txt"
 _ROWS = 40
 _OFF = nullcontext()
@@ -37,7 +37,7 @@ class StepProfiler:
     """
 
     def __init__(self, run: Path, enabled: bool, device: torch.device) -> None:
-        self._folder, self._device = run / FOLDER, device
+        self._folder, self._device = run / PROFILE, device
         self._profile = self._make() if enabled else None
         self._started = False
         self._thread = threading.get_ident()

@@ -20,7 +20,7 @@ _MOST_OVERFLOWS = 100
 
 def make_learner(config: TrainConfig, device: torch.device) -> Learner:
     """Network, optimiser and what goes with them, as at the first step."""
-    network = Flux4D(config.network, device)
+    network = Flux4D(config.network, device, config.scene.scale_bounds)
     scaler = torch.amp.GradScaler(device.type) if config.precision == "fp16" else None
     if scaler is not None:
         # It makes its scale at the first use, which must not be a step whose clips were all left out.

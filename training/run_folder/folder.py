@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from evaluation.run_report.folder import CONFIG, EVALUATIONS, METRICS, RECORD
+from evaluation.run_folder.files import CONFIG, EVALUATIONS, LOCK, METRICS, PICTURES, RECORD, RunFiles
 from evaluation.scoring.validation import Validation
 from store_schema.files.atomic import remove_litter, write_atomic
 from training.checkpoint.checkpoint import checkpoint_folders
@@ -20,8 +20,6 @@ from training.distributed import Ranks
 from training.run_folder.metrics_log import JsonLines, truncate_after
 from training.run_folder.provenance import run_record
 from training.run_folder.resume import require_same_settings
-
-LOCK, PICTURES = ".lock", "pictures"
 
 
 class RunFolder:
@@ -119,12 +117,11 @@ class RunFolder:
         self._lock = lock
 
     def _write_record(self, step: int, record: dict[str, Any]) -> None:
-        path = self.path / RECORD
-        if step > 0 and path.exists():
-            before: dict[str, Any] = json.loads(path.read_text())
+        before = RunFiles(self.path).json_object(RECORD) if step > 0 else None
+        if before is not None:
             again = {name: record[name] for name in record if name not in ("dataset_version", "clips_seen")}
             record = {**before, "resumed": [*before.get("resumed", []), {"step": step, **again}]}
-        write_atomic(path, json.dumps(record, indent=1, sort_keys=True).encode())
+        write_atomic(self.path / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
 
 
 def _require_mine(config: TrainConfig, note: Callable[[str], None]) -> None:

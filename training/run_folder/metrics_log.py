@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evaluation.run_report.log import read_lines
+from evaluation.run_folder.rows import read_lines
 from store_schema.files.atomic import write_atomic
 
 
@@ -51,7 +51,7 @@ def truncate_after(path: Path, step: int) -> None:
     A last line that a kill cut off is dropped; all lines that stay keep their bytes.
 
     Raises:
-        ValueError: as `evaluation.run_report.log.read_lines`.
+        ValueError: as `evaluation.run_folder.rows.read_lines`.
     """
     kept = b"".join(line + b"\n" for line, row in read_lines(path) if row["step"] <= step)
     if path.exists() and path.read_bytes() != kept:

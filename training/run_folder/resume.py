@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from evaluation.run_folder.files import CONFIG
+from evaluation.run_folder.settings import said_once
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import BEFORE
 from flux4d.supervision.losses.total import LossConfig
@@ -45,7 +47,7 @@ def require_same_settings(config: TrainConfig) -> list[str]:
         ValueError: settings differ that may not, with both values of each; or ``config.json`` is missing or torn, or
             of a newer version.
     """
-    path = config.out / "config.json"
+    path = config.out / CONFIG
     recorded = _recorded(path)
     if recorded is None:
         return []
@@ -72,7 +74,7 @@ def _recorded(path: Path) -> dict[str, Any] | None:
     try:
         recorded = json.loads(path.read_bytes())
         if isinstance(recorded, dict):
-            return recorded
+            return said_once(recorded)
         reason = "is no JSON object"
     except FileNotFoundError:
         reason = "is missing"

@@ -20,6 +20,7 @@ import pandas as pd
 
 from pipelines.sources.pandaset.pickle_frame import NAMES, Frame
 from pipelines.sources.pandaset.pickle_parts import PickleRefusedError, expect
+from store_schema.files.location import read_bytes
 
 MAX_BYTES = 512 << 20
 """Default bound of an unpacked file; a PandaSet sweep has 8 MB."""
@@ -76,7 +77,7 @@ def _unpack(path: Path, max_bytes: int) -> bytes:
     """The pickle's bytes, out of gzip if need be, never more than `max_bytes`."""
     if path.stat().st_size > max_bytes:
         raise PickleRefusedError(f"the file is larger than the {max_bytes} bytes a frame may have")
-    packed = path.read_bytes()
+    packed = read_bytes(path)
     expect(packed, "the file is empty; fetch it again")
     if not packed.startswith(_GZIP_MAGIC):
         return packed

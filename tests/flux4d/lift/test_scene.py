@@ -33,14 +33,14 @@ def equal(a: Gaussians, b: Gaussians) -> bool:
     return all(torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Gaussians))
 
 
-def background(clip: Clip, config: SkyConfig, motion_order: int = 0) -> Gaussians:
-    scene = lift_clip(clip, SceneConfig(sky=config, motion_order=motion_order))
+def background(clip: Clip, config: SkyConfig) -> Gaussians:
+    scene = lift_clip(clip, SceneConfig(sky=config))
     return scene.select(scene.is_sky)
 
 
 def test_every_point_becomes_its_gaussian() -> None:
     clip = make_clip()
-    config = SceneConfig(crop_to_views=False, sky=NO_SKY, scale_factor=1.0, max_spread=None, motion_order=1)
+    config = SceneConfig(crop_to_views=False, sky=NO_SKY, scale_factor=1.0, max_spread=None)
     scene = lift_clip(clip, config)
     points = clip.points
     assert len(scene) == len(points)
@@ -50,7 +50,7 @@ def test_every_point_becomes_its_gaussian() -> None:
     np.testing.assert_array_equal(scene.source, np.arange(len(points)))
     np.testing.assert_array_equal(scene.rgb, points.rgb.astype(np.float32) / np.float32(255))
     np.testing.assert_allclose(scene.scales, np.repeat(points.scales[:, None], 3, axis=1))
-    assert scene.velocities.shape == (len(points), 2, 3)
+    assert scene.velocities.shape == (len(points), 1, 3)
     assert not scene.velocities.any()
     assert bool((scene.opacities == 0.5).all())
     assert not scene.is_sky.any()
@@ -231,9 +231,9 @@ def test_fibonacci_sphere_is_even() -> None:
 
 def test_sky_lies_on_its_sphere_and_has_the_colours_of_the_input_images() -> None:
     clip = make_clip()
-    sky = background(clip, SkyConfig(spacing=0.01), motion_order=1)
+    sky = background(clip, SkyConfig(spacing=0.01))
     assert bool((sky.source == -1).all())
-    assert sky.velocities.shape == (len(sky), 2, 3)
+    assert sky.velocities.shape == (len(sky), 1, 3)
     radius = sky_radius(clip, SkyConfig())
     assert radius == 400.0  # four bounding boxes of the toy street are shorter
     centre = torch.from_numpy(clip.views[0].cam2ego0[:3, 3]).float()
@@ -337,8 +337,8 @@ def test_unrefined_reconstruction_is_the_lift() -> None:
         ({"uncoloured": "black"}, "uncoloured='black': use 'nearest'"),
         ({"initial_opacity": 1.0}, "initial_opacity=1.0: use"),
         ({"min_scale": 2.0}, "min_scale < max_scale"),
-        ({"motion_order": -1}, "motion_order=-1: use 0"),
-        ({"motion_order": 9}, "motion_order=9: use 0"),
+        ({"max_scale": 0.0}, "min_scale < max_scale"),
+        ({"scale_factor": 0.0}, "scale_factor=0.0: use a positive number"),
     ],
 )
 def test_bad_settings_name_a_good_one(change: dict[str, Any], message: str) -> None:

@@ -139,8 +139,9 @@ def test_network_can_be_copied() -> None:
     [
         ({"channels": ()}, "all must be positive"),
         ({"norm": "group"}, "use 'batch', 'clip' or 'layer'"),
-        ({"motion_order": -1}, "use 0"),
-        ({"max_scale": 0.0}, "use positive values"),
+        ({"motion_order": -1}, "motion_order=-1: use 0"),
+        ({"motion_order": 9}, "motion_order=9: use 0"),
+        ({"max_offset": 0.0}, "use positive values"),
     ],
 )
 def test_bad_settings_name_a_good_one(change: dict[str, Any], message: str) -> None:

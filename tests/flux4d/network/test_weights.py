@@ -13,6 +13,7 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 
+from flux4d.gaussians import ScaleBounds
 from flux4d.network.model import Flux4D, NetworkConfig
 from flux4d.network.voxelize import VoxelConfig
 from flux4d.network.weights import load_network, load_weights, save_weights
@@ -83,6 +84,16 @@ def test_same_shapes_with_another_meaning_are_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "w", Flux4D(CONFIG))
     with pytest.raises(ValueError, match=r"config velocity_unit: file 3\.0, network 5\.0"):
         load_weights(tmp_path / "w", Flux4D(replace(CONFIG, velocity_unit=5.0)))
+
+
+def test_scale_bounds_travel_with_the_weights_and_must_agree(tmp_path: Path) -> None:
+    bounds = ScaleBounds(0.01, 0.5)
+    save_weights(tmp_path / "w", Flux4D(CONFIG, scale_bounds=bounds))
+    assert load_network(tmp_path / "w").scale_bounds == bounds
+    with pytest.raises(ValueError, match=r"config max_scale: file 0\.5, network 1\.0"):
+        load_weights(tmp_path / "w", Flux4D(CONFIG))
+    with pytest.raises(ValueError, match="0 < min_scale < max_scale"):
+        ScaleBounds(1.0, 0.5)
 
 
 def test_damaged_and_missing_files(tmp_path: Path) -> None:

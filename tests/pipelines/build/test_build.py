@@ -253,7 +253,7 @@ def test_two_builds_into_one_store_are_refused(tiny_logs: Path, tmp_path: Path) 
 def test_what_cannot_be_built_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "logs").mkdir()
     assert main(["build", "--root", str(tmp_path / "logs"), "--out", str(tmp_path / "s"), "--workers", "0"]) == 1
-    assert "error:" in capsys.readouterr().err
+    assert "flux4d-build: " in capsys.readouterr().err
     assert main(["show", str(tmp_path / "s")]) == 1
 
 

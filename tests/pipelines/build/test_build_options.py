@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 from pipelines.__main__ import main
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import PENDING, BuildResult, _remember, build, pending_build
+from pipelines.build.tasks import FrameSource
 from pipelines.features.config import FeatureConfig
 from pipelines.features.frame_features import compute_frame
 from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.ground_truth.track_smoothing import smoothed_flow, smoothed_motion
 from pipelines.sources.pandaset.reader import PandaSetLog
+from store_schema.files.patient_path import patience
+from store_schema.files.retry import RetryPolicy
 from store_schema.frame_store import frames_key
 from store_schema.labels import FlowClass
 from store_schema.version.dataset import open_dataset
@@ -145,3 +149,23 @@ def test_equal_options_have_one_hash(tiny_logs: Path, tmp_path: Path) -> None:
     one = options(tiny_logs, tmp_path)
     two = options(tiny_logs, tmp_path, flow=FlowRules(expand_m=0), camera_time_shift={"front_camera": 0})
     assert frames_key(one.content()) == frames_key(two.content())
+
+
+def test_patience_reaches_every_path_of_a_worker_task_and_is_no_part_of_the_version() -> None:
+    config = BuildConfig(root="memory://logs", out="memory://store", retry_minutes=3.0)
+    patient = RetryPolicy.lasting(180.0)
+    task = FrameSource(config.logs_root / "001", config.frames_folder / "001", "hash", config.features)
+    sent = pickle.loads(pickle.dumps((task, config.store / "staging")))
+    assert [patience(path) for path in (sent[0].path, sent[0].folder, sent[1])] == [patient] * 3
+    assert config.content() == BuildConfig(root="memory://logs", out="memory://store").content()
+    with pytest.raises(ValueError, match="--retry-minutes must be 0 or more, got -1"):
+        BuildConfig(root="r", out="o", retry_minutes=-1.0)
+
+
+def test_a_resumed_build_waits_as_it_did_unless_told_otherwise(tmp_path: Path) -> None:
+    _remember(BuildConfig(root=tmp_path, out=tmp_path, retry_minutes=2.0))
+    assert pending_build(tmp_path).retry_minutes == 2.0
+    request = json.loads((tmp_path / PENDING).read_text())
+    del request["retry_minutes"]  # of a release before this one
+    (tmp_path / PENDING).write_text(json.dumps(request))
+    assert pending_build(tmp_path).retry_minutes == 0.25

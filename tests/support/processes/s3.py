@@ -16,9 +16,11 @@ import pytest
 SPOILT: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda content: content[: len(content) // 2],
     "shortened": lambda content: content[: len(content) // 2],
+    "right": lambda content: content,
     "flipped": lambda content: bytes([content[0] ^ 1]) + content[1:],
 }
-"""What becomes of a right answer. Of one that is shortened the header says so, of one that is cut it does not."""
+"""What becomes of a right answer; "right" leaves it. Of one that is shortened the header says so, of one that is cut it
+does not."""
 
 
 @dataclass

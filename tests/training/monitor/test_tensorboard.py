@@ -12,13 +12,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as AppAccumulator
 
+from evaluation.run_folder.files import BOARD
 from tests.training.monitor.test_display import report
-from training.monitor.tensorboard import FOLDER, SPEED_EDGES, Board
+from training.monitor.tensorboard import SPEED_EDGES, Board
 
 
 def read(run: Path) -> EventAccumulator:
     keep_all = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
-    return EventAccumulator(str(run / FOLDER), size_guidance=keep_all).Reload()
+    return EventAccumulator(str(run / BOARD), size_guidance=keep_all).Reload()
 
 
 def scalars(run: Path, tag: str) -> list[tuple[int, float]]:
@@ -103,7 +104,7 @@ def test_a_run_that_begins_again_forgets_the_first_try(tmp_path: Path) -> None:
         board.close()
     assert scalars(tmp_path, "loss/total") == [(1, 2.0)]
     # What TensorBoard itself reads with; the other one keeps texts.
-    assert len(AppAccumulator(str(tmp_path / FOLDER)).Reload().Tensors("config/text_summary")) == 1
+    assert len(AppAccumulator(str(tmp_path / BOARD)).Reload().Tensors("config/text_summary")) == 1
 
 
 def test_flushed_events_survive_a_kill(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_missing_package_names_the_way_out(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ValueError, match="--no-tensorboard"):
         Board(tmp_path, 0)
-    assert not (tmp_path / FOLDER).exists()
+    assert not (tmp_path / BOARD).exists()
 
 
 def test_pictures_and_speeds_that_cannot_be_shown_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.run_report.log import read_rows
+from evaluation.run_folder.rows import read_rows
 from training.run_folder.metrics_log import JsonLines, truncate_after
 
 

@@ -180,3 +180,27 @@ def test_a_section_of_the_wrong_kind_is_a_difference(config: TrainConfig) -> Non
     record(config, lambda settings: settings.update(scene=3))
     with pytest.raises(ValueError, match="scene was 3, is"):
         require_same_settings(config)
+
+
+def said_twice(settings: dict[str, Any], **changes: Any) -> None:
+    """As runs recorded it that set motion order and scale bounds for scene and network."""
+    settings["scene"]["motion_order"] = settings["network"]["motion_order"]
+    settings["network"] |= {name: settings["scene"][name] for name in ("min_scale", "max_scale")}
+    for name, value in changes.items():
+        part, key = name.split("__")
+        settings[part][key] = value
+
+
+def test_a_run_that_recorded_a_setting_twice_goes_on(config: TrainConfig) -> None:
+    config = replace(config, network=replace(config.network, motion_order=1))
+    record(config, said_twice)
+    assert require_same_settings(config) == []
+    with pytest.raises(ValueError, match=r"network\.motion_order was 1, is 0"):
+        require_same_settings(replace(config, network=replace(config.network, motion_order=0)))
+
+
+@pytest.mark.parametrize("change", [{"scene__motion_order": 1}, {"network__max_scale": 0.5}])
+def test_a_run_whose_two_recordings_contradict_is_not_continued(config: TrainConfig, change: dict[str, Any]) -> None:
+    record(config, lambda settings: said_twice(settings, **change))
+    with pytest.raises(ValueError, match=rf"does not know \({next(iter(change)).replace('__', '.')}\)"):
+        require_same_settings(config)
