@@ -161,7 +161,7 @@ def load_trained(command: Run, device: torch.device) -> Trained:
         shutter = from_json(Shutter, settings.get("stream", {}).get("shutter", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{config}: scene or shutter settings do not fit this version of the package ({error!r})"
+            f"{config}: scene or shutter settings do not fit this version of the package ({error})"
         ) from error
     return Trained(load_network(weights, device), scene, weights, record, text, shutter)
 

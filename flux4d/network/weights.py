@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from flux4d.network.model import Flux4D, NetworkConfig
-from flux4d.network.voxelize import VoxelConfig
 from store_schema.files.atomic import write_atomic
+from store_schema.json_dataclass import JsonError, from_json, to_json
 
 FORMAT_VERSION = 1
 _KEY = "flux4d_weights"  # one key only: safetensors writes several in random order, and equal networks would differ
@@ -31,7 +31,7 @@ def save_weights(path: Path | str, network: Flux4D, tensors: Mapping[str, Tensor
     """
     own = network.state_dict() if tensors is None else tensors
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
-    about = {"format_version": FORMAT_VERSION, "network_config": asdict(network.config)}
+    about = {"format_version": FORMAT_VERSION, "network_config": to_json(network.config)}
     write_atomic(Path(path), to_bytes(tensors, {_KEY: json.dumps(about, sort_keys=True)}))
 
 
@@ -52,12 +52,9 @@ def _config(path: Path, metadata: dict[str, str]) -> NetworkConfig:
             f"{path}: weights format {about['format_version']}, this version reads {FORMAT_VERSION}: "
             "use the version of this package that wrote it"
         )
-    values: dict[str, Any] = about["network_config"]
     try:
-        corners = {name: tuple(values["voxels"][name]) for name in ("low", "high")}
-        voxels = VoxelConfig(**{**values["voxels"], **corners})
-        return NetworkConfig(**{**values, "channels": tuple(values["channels"]), "voxels": voxels})
-    except (KeyError, TypeError) as error:
+        return from_json(NetworkConfig, about.get("network_config"))
+    except JsonError as error:
         raise ValueError(f"{path}: its network config does not fit this version of the package ({error})") from error
 
 

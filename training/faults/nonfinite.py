@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import torch
 
 from flux4d.network.model import Flux4D
 from flux4d.supervision.losses import LossConfig
+from store_schema.json_dataclass import JsonError, from_json, to_json
 from training.config import TrainConfig
 from training.data.clip_stream import ClipStream
 from training.data.sample import Damaged, Sample
-from training.faults.dump import flatten, load_dump, save_dump, unflatten
+from training.faults.dump import ABOUT, flatten, load_dump, save_dump, unflatten
 from training.optimisation.step import clip_losses, mean_total
 
 
@@ -50,7 +50,7 @@ def dump_nonfinite(
             "clip": sample.clip_id,
             "reason": reason,
             "sample": form,
-            "loss": asdict(config.loss),
+            "loss": to_json(config.loss),
             "precision": config.precision,
         }
         folder = run / "dumps" / f"step-{step:08d}-rank{rank}" / sample.clip_id
@@ -68,9 +68,16 @@ def replay(folder: Path, device: torch.device) -> dict[str, Any]:
     """
     network, tensors, about = load_dump(folder, device)
     sample: Sample = unflatten(tensors, about["sample"])
+    try:
+        loss = from_json(LossConfig, about["loss"])
+    except JsonError as error:
+        raise ValueError(
+            f"{folder / ABOUT}: the loss does not fit this version of the package ({error}); replay it with the one "
+            "that wrote it"
+        ) from error
     found: dict[str, Any] = {"clip": about["clip"], "step": about["step"], "losses": [], "error": None}
     try:
-        losses, _, _ = clip_losses(network, sample, LossConfig(**about["loss"]), precision=about["precision"])
+        losses, _, _ = clip_losses(network, sample, loss, precision=about["precision"])
         mean_total(losses).backward()
         found["losses"] = [loss.detach() for loss in losses]
     except ValueError as error:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from evaluation.run_report.folder import CONFIG, EVALUATIONS, METRICS, RECORD
 from evaluation.scoring.validation import Validation
 from store_schema.files.atomic import remove_litter, write_atomic
+from store_schema.json_dataclass import to_json
 from training.checkpoint.checkpoint import checkpoint_folders
 from training.checkpoint.files import explaining_full_disk, prune
 from training.config import TrainConfig
@@ -66,7 +67,7 @@ class RunFolder:
         truncate_after(self.path / METRICS, step)
         truncate_after(self.path / EVALUATIONS, evaluated)
         self._write_record(step, run_record(version, clips, device, self._ranks.world_size))
-        settings = json.dumps(asdict(self._config), indent=1, default=str, sort_keys=True)
+        settings = json.dumps(to_json(self._config), indent=1, sort_keys=True)
         write_atomic(self.path / CONFIG, settings.encode())
         self._steps = JsonLines(self.path / METRICS)
 
