@@ -13,7 +13,7 @@ from evaluation.scoring.evaluate import Method, evaluate
 from flux4d.lift.scene import SceneConfig
 from flux4d.reconstruct import reconstruct
 from pipelines.build.plan import BuildConfig
-from pipelines.ground_truth.point_boxes import AV2_RULES, FlowRules
+from store_schema.flow_rules import AV2_RULES, FlowRules
 from tests.support.scenes.toy import make_clip
 
 
