@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from evaluation.run_report.folder import CONFIG, EVALUATIONS, METRICS, RECORD
+from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN
 from evaluation.scoring.validation import Validation
+from store_schema.clip import ClipRecord
 from store_schema.files.atomic import remove_litter, write_atomic
 from store_schema.json_dataclass import to_json
 from training.checkpoint.checkpoint import checkpoint_folders
@@ -23,6 +25,8 @@ from training.run_folder.provenance import run_record
 from training.run_folder.resume import require_same_settings
 
 LOCK, PICTURES = ".lock", "pictures"
+_OF_DATA = ("dataset_version", CLIPS_SEEN, FRAMES_SEEN)
+"""Of the record: the same whenever the run goes on."""
 
 
 class RunFolder:
@@ -43,14 +47,14 @@ class RunFolder:
         self._steps: JsonLines | None = None
         _require_mine(config, note)
 
-    def begin(self, step: int, evaluated: int, version: str, clips: list[str], device: torch.device) -> None:
+    def begin(self, step: int, evaluated: int, version: str, clips: Sequence[ClipRecord], device: torch.device) -> None:
         """Write settings and origin, drop from the logs what is going to be done again, and lock the folder.
 
         Args:
             step: Steps done.
             evaluated: Step of the last early evaluation.
             version: Of the dataset.
-            clips: Ids of the clips trained on.
+            clips: Those trained on.
             device: Of this process.
         """
         if not self._ranks.is_main:
@@ -123,7 +127,7 @@ class RunFolder:
         path = self.path / RECORD
         if step > 0 and path.exists():
             before: dict[str, Any] = json.loads(path.read_text())
-            again = {name: record[name] for name in record if name not in ("dataset_version", "clips_seen")}
+            again = {name: record[name] for name in record if name not in _OF_DATA}
             record = {**before, "resumed": [*before.get("resumed", []), {"step": step, **again}]}
         write_atomic(path, json.dumps(record, indent=1, sort_keys=True).encode())
 
