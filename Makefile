@@ -38,7 +38,7 @@ $(DEV): $(READY)
 demo: $(READY)  ## Generated log -> store -> short training -> evaluation -> report, on a CPU, in minutes
 	rm -rf $(DEMO)
 	$(BIN)/flux4d-build synth $(DEMO)/logs --logs 3 --seconds 3.6 --seed 0 --preset small
-	$(BIN)/flux4d-build build --root $(DEMO)/logs --out $(DEMO)/store --test-logs synth002
+	$(BIN)/flux4d-build build --root $(DEMO)/logs --out $(DEMO)/store --protocol.test-logs synth002
 	$(BIN)/flux4d-train cpu --store $(DEMO)/store --out $(DEMO)/run --evaluation.every 80 --evaluation.max-clips 1
 	$(BIN)/flux4d-eval report $(DEMO)/run
 	$(BIN)/flux4d-eval run --store $(DEMO)/store --run $(DEMO)/run --out $(DEMO)/report \
@@ -47,7 +47,7 @@ demo: $(READY)  ## Generated log -> store -> short training -> evaluation -> rep
 real: $(READY)  ## The same on one real log: make real PANDASET_ROOT=/data/pandaset [LOG=002]
 	@test -n "$(LOG)" || { echo "no log under PANDASET_ROOT='$(PANDASET_ROOT)': name the folder that holds the PandaSet logs, e.g. make real PANDASET_ROOT=/data/pandaset"; exit 1; }
 	rm -rf $(REAL)
-	$(BIN)/flux4d-build build --root $(PANDASET_ROOT) --out $(REAL)/store --logs $(LOG) --test-logs $(LOG)
+	$(BIN)/flux4d-build build --root $(PANDASET_ROOT) --out $(REAL)/store --logs $(LOG) --protocol.test-logs $(LOG)
 	$(BIN)/flux4d-train cpu --store $(REAL)/store --out $(REAL)/run --overfit $(LOG)-evaluation-s000 --steps 300 \
 		--stream.width 960 --stream.views-per-step 1 --evaluation.every 100 --evaluation.clips $(LOG)-evaluation-s020
 	$(BIN)/flux4d-eval report $(REAL)/run

@@ -42,9 +42,12 @@ def run_case(root: Path, store: Path, workers: int) -> dict[str, Any]:
     from pipelines.build.plan import BuildConfig
     from pipelines.build.run import build
     from pipelines.build.runner import local_cluster
+    from store_schema.protocol import ClipProtocol
 
     with local_cluster(workers) as cluster:
-        config = BuildConfig(root=root, out=store, scheduler=cluster.scheduler_address, test_logs=())
+        config = BuildConfig(
+            root=root, out=store, scheduler=cluster.scheduler_address, protocol=ClipProtocol(test_logs=())
+        )
         result = build(config, Console(quiet=True))
         with Client(cluster) as client:
             peaks = client.run(peak_rss_mb)

@@ -27,6 +27,7 @@ from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import Imaging
 from evaluation.scoring.methods import standard_methods
 from evaluation.scoring.results import Evaluation
+from evaluation.scoring.seen_frames import seen_frames
 from flux4d.cameras.shutter import Shutter
 from flux4d.device import resolve_device
 from flux4d.lift.scene import BEFORE, SceneConfig
@@ -74,8 +75,8 @@ def run_evaluation(command: Run) -> Path:
         console.print(f"note: the run was trained on dataset {trained.record.get('dataset_version')}", highlight=False)
     if cameras.in_words:
         console.print(f"note: {cameras.in_words}", highlight=False)
-    features = dataset.manifest.config.get("features", {})
-    twice = shutter_notes(features, cameras)
+    config = dataset.manifest.config
+    twice = shutter_notes(config.get("features", {}), cameras)
     for note in twice:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if command.run is not None and cameras.shutter != trained.shutter:
@@ -92,8 +93,8 @@ def run_evaluation(command: Run) -> Path:
             points=command.points,
             backend=command.backend,
             imaging=cameras,
-            seen_clips=seen,
-            dataset_options="; ".join(words for words in (unusual_options(features), *twice) if words),
+            seen_frames=seen_frames(trained.record),
+            dataset_options="; ".join(words for words in (unusual_options(config), *twice) if words),
             progress=lambda line: console.print(line, highlight=False, soft_wrap=True),
             observer=book,
         )
@@ -164,7 +165,7 @@ def load_trained(command: Run, device: torch.device) -> Trained:
         shutter = from_json(Shutter, settings.get("stream", {}).get("shutter", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{config}: scene or shutter settings do not fit this version of the package ({error!r})"
+            f"{config}: scene or shutter settings do not fit this version of the package ({error})"
         ) from error
     return Trained(load_network(weights, device), scene, weights, record, text, shutter)
 

@@ -107,8 +107,7 @@ class Trainer:
         )
         if self.early is not None:
             self.early.check()
-        clips = sorted(record.clip_id for record in self.stream.records)
-        self.folder.begin(self.step, self.evaluated, self.dataset.version, clips, self.device)
+        self.folder.begin(self.step, self.evaluated, self.dataset.version, self.stream.records, self.device)
         self.ranks.barrier(self.device)
 
     def run(self) -> str | None:

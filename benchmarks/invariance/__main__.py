@@ -100,7 +100,7 @@ class Bench:
         store = self.folder / "stores" / variant.name.replace(" ", "-")
         names = sorted(self.logs, reverse=variant.reverse)
         command = [sys.executable, "-m", "pipelines", "build", "--root", str(root), "--out", str(store)]
-        command += ["--workers", str(variant.workers), "--test-logs", min(names), "--logs", *names]
+        command += ["--workers", str(variant.workers), "--protocol.test-logs", min(names), "--logs", *names]
         environment = plain_environment() | {"PYTHONPATH": str(REPOSITORY)} | dict(variant.cpu)
         environment |= ELSEWHERE if variant.elsewhere else {}
         if "NUMBA_CPU_NAME" in variant.cpu:  # kernels compiled for this CPU must not be taken from the cache

@@ -41,6 +41,7 @@ from evaluation.report.tables import number
 from flux4d.lidar import SpinningLidar
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import build
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 
 Keep = Callable[[Variant, "Case", int, SweepImage], None]
@@ -105,7 +106,9 @@ def main() -> None:
         if store is None:
             store = Path(temporary)
             real_log(args.root, args.log)
-            config = BuildConfig(root=args.root, out=store, workers=2, logs=(args.log,), test_logs=(args.log,))
+            config = BuildConfig(
+                root=args.root, out=store, workers=2, logs=(args.log,), protocol=ClipProtocol(test_logs=(args.log,))
+            )
             build(config, console)
         cases = _cases(args, store)
         rows: list[SweepRow] = []

@@ -39,6 +39,7 @@ from pipelines.build.plan import BuildConfig
 from pipelines.build.run import build
 from pipelines.features.config import FeatureConfig
 from pipelines.features.frame_features import FrameComputer
+from store_schema.protocol import ClipProtocol
 from store_schema.version.provenance import cpu_model
 
 
@@ -104,7 +105,7 @@ def _medians(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def measure_build(subject: Subject) -> dict[str, Any]:
     """One whole build in this process, from hashing the raw files to the manifest, per frame it stores."""
     config = BuildConfig(root=subject.log.parent, out=subject.folder / "store", workers=0, logs=(subject.log.name,))
-    config = replace(config, test_logs=())
+    config = replace(config, protocol=ClipProtocol(test_logs=()))
     results: list[Any] = []
     with stages_timed(BUILD_STAGES) as clock:
         total = cpu_seconds(lambda: results.append(build(config, Console(quiet=True))))

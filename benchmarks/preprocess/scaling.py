@@ -13,6 +13,7 @@ from pipelines.build.plan import BuildConfig, LogPlan, inspect_log
 from pipelines.build.run import FRAMES_PER_TASK
 from pipelines.build.runner import open_runner
 from pipelines.build.tasks import FrameSource, build_frames
+from store_schema.protocol import ClipProtocol
 
 
 def frame_stage_scaling(log: Path, folder: Path, progress: Progress, repeats: int = 5) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def frame_stage_scaling(log: Path, folder: Path, progress: Progress, repeats: in
     names = [f"{log.name}a", f"{log.name}b"]
     for name in names:
         (root / name).symlink_to(log.resolve())
-    config = BuildConfig(root=root, out=folder / "scaled", test_logs=())
+    config = BuildConfig(root=root, out=folder / "scaled", protocol=ClipProtocol(test_logs=()))
     plans = [plan for name in names if isinstance(plan := inspect_log(root / name, config), LogPlan)]
     assert len(plans) == len(names), "the log was readable a moment ago"
     task = progress.add_task("1 and 2 workers", total=2 * repeats)

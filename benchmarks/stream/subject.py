@@ -23,6 +23,7 @@ from store_schema import tables
 from store_schema.clip import View
 from store_schema.codec import ClipHeader
 from store_schema.files.atomic import write_atomic
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import CLIPS_INDEX, LATEST, LOGS_INDEX, SHARDS, Dataset, open_dataset, read_index
 from store_schema.version.shards import write_shard
 from store_schema.version.write import write_version
@@ -43,7 +44,9 @@ class Copy:
 
 def build_store(log: Path, out: Path) -> Dataset:
     """A store of one log, built in this process."""
-    config = BuildConfig(root=log.parent, out=out, workers=0, logs=(log.name,), test_logs=(log.name,))
+    config = BuildConfig(
+        root=log.parent, out=out, workers=0, logs=(log.name,), protocol=ClipProtocol(test_logs=(log.name,))
+    )
     build(config, Console(quiet=True))
     return open_dataset(out)
 

@@ -23,8 +23,8 @@ from evaluation.report.table_text import markdown
 from evaluation.scoring.clip_choice import chosen_records
 from evaluation.scoring.evaluate import Method
 from evaluation.scoring.methods import lifted_method, standard_methods
-from evaluation.scoring.protocol import seen_in_training
 from evaluation.scoring.results import MethodInfo
+from evaluation.scoring.seen_frames import NOTHING_SEEN, seen_frames
 from evaluation.session import Trained, load_trained
 from flux4d.device import resolve_device
 from flux4d.lift.scene import SceneConfig
@@ -53,7 +53,7 @@ def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
     device = resolve_device(command.device)
     dataset = open_dataset(command.place, command.version)
     trained = _trained(command, device)
-    seen = tuple(str(clip) for clip in trained.record.get("clips_seen", ())) if trained else ()  # type: ignore[attr-defined]
+    seen = seen_frames(trained.record) if trained else NOTHING_SEEN
     records = chosen_records(dataset, command.clips, command.split, command.max_clips)
     frames, methods = frames_folder(dataset), _methods(trained, device)
     pictures, notes, scored = SweepPictures(command.picture_clips, command.every), list[str](), list[ScoredClip]()
@@ -66,7 +66,7 @@ def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
             say(f"clip {number} of {len(records)}: {record.clip_id}")
             try:
                 path = SensorPath.of(frames, dataset.read(record.clip_id), rigs)
-                known = seen_in_training(record, seen)
+                known = seen.has_seen(record)
                 scored.append(
                     score_clip(path, methods, every=command.every, seen=known, progress=say, observer=pictures)
                 )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from evaluation.pages.charts import Curve
+from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN
 from store_schema.version.provenance import cpu_model, package_versions
 
 _PACKAGES = ("flux4d-street", "torch", "numpy", "gsplat", "spconv-cu120", "spconv-triton", "numba")
@@ -36,10 +37,10 @@ class RunInfo:
 
 
 def flat_record(record: dict[str, Any]) -> dict[str, str]:
-    """A run record as lines of text, the list of clips left out."""
+    """A run record as lines of text, the lists of clips and frames left out."""
     lines: dict[str, str] = {}
     for name, value in record.items():
-        if name == "clips_seen":
+        if name in (CLIPS_SEEN, FRAMES_SEEN):
             continue
         if isinstance(value, dict):
             lines[name] = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)

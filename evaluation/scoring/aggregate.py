@@ -64,10 +64,9 @@ class ClipScores:
         """What `to_json` made.
 
         Raises:
-            TypeError, ValueError: it is something else, or of another version of this package.
+            ValueError: it is something else, or of another version of this package.
         """
-        scores: ClipScores = from_json(cls, value)
-        return scores
+        return from_json(cls, value)
 
 
 def aggregate(

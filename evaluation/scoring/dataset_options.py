@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evaluation.scoring.imaging import Imaging
+from store_schema.flow_rules import FlowRules
+from store_schema.json_dataclass import to_json
+from store_schema.protocol import ClipProtocol
 
-_DEFAULT_FLOW = {"expand_m": 0.0, "overlap": "smallest", "lidars": "own"}
+_FEW = 16
+"""Items of a list that are named."""
 
 
-def unusual_options(features: Mapping[str, Any]) -> str:
-    """What of a dataset's ground truth and camera times is not the protocol's, in words; empty when nothing is.
+def unusual_options(config: Mapping[str, Any]) -> str:
+    """What of a dataset's clips, ground truth and camera times is not the protocol's, in words; empty when nothing is.
 
     Args:
-        features: ``features`` of the manifest's config. A dataset of before there were options has the defaults.
+        config: The manifest's config. What a dataset of before there were options does not say has the defaults.
     """
-    flow = {**_DEFAULT_FLOW, **features.get("flow", {})}
-    words = [f"flow.{name} {value}" for name, value in flow.items() if value != _DEFAULT_FLOW.get(name)]
+    features = config.get("features", {})
+    words = [*_unusual("protocol", config, ClipProtocol()), *_unusual("flow", features, FlowRules())]
     words += [f"{camera} taken {1000 * shift:+g} ms from its stamp" for camera, shift in _shifts(features)]
     return "; ".join(words)
+
+
+def _unusual(name: str, config: Mapping[str, Any], defaults: ClipProtocol | FlowRules) -> Iterator[str]:
+    usual, recorded = to_json(defaults), config.get(name, {})
+    for option in dict.fromkeys([*usual, *recorded]):  # a manifest has them by their names
+        value = recorded.get(option, usual.get(option))
+        value = list(value) if isinstance(value, tuple) else value
+        if value != usual.get(option):
+            yield f"{name}.{option} {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    if len(value) > _FEW:
+        return f"{' '.join(map(str, value[:_FEW]))} and {len(value) - _FEW} more"
+    return " ".join(map(str, value)) or "none"
 
 
 def shutter_notes(features: Mapping[str, Any], imaging: Imaging) -> list[str]:
     """Words for each camera that gives views and whose stamps both the build and the shutter's offset move.
 
     Args:
-        features: As in `unusual_options`.
+        features: ``features`` of the manifest's config.
         imaging: What renderings are scored with.
     """
     offset = imaging.shutter.offset

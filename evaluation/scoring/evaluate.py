@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,8 +18,9 @@ from evaluation.scoring.aggregate import ClipScores, MethodScores, aggregate, re
 from evaluation.scoring.clip_notes import clip_notes, progress_line
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.noise_floor import clip_floor
-from evaluation.scoring.protocol import protocol_in_words, seen_in_training
+from evaluation.scoring.protocol import protocol_in_words
 from evaluation.scoring.results import ClipRow, Evaluation, FrameRow, MethodInfo, summarise_images
+from evaluation.scoring.seen_frames import NOTHING_SEEN, SeenFrames
 from flux4d.clip_errors import naming_clip
 from flux4d.gaussians import Gaussians
 from flux4d.rasterize import Backend
@@ -66,7 +67,7 @@ def evaluate(
     points: PointSet = P0,
     backend: Backend = "auto",
     imaging: Imaging = IDEAL,
-    seen_clips: Collection[str] = (),
+    seen_frames: SeenFrames = NOTHING_SEEN,
     dataset_options: str = "",
     progress: Callable[[str], None] | None = None,
     observer: Observer | None = None,
@@ -81,7 +82,7 @@ def evaluate(
         points: Points that scene flow is scored on, and their truth.
         backend: Rasteriser, as in `flux4d.render.render`.
         imaging: Shutter and exposures that renderings are scored with.
-        seen_clips: Ids of the clips the training used; a clip that shares a frame with one counts as seen.
+        seen_frames: Frames the training used; a clip that spans one of them counts as seen.
         dataset_options: What of the dataset is not the protocol's, in words (`evaluation.scoring.dataset_options`).
         progress: Called with one line after each clip and method.
         observer: Is shown scenes and renderings.
@@ -100,7 +101,7 @@ def evaluate(
         points=points,
         backend=backend,
         imaging=imaging,
-        seen_clips=seen_clips,
+        seen_frames=seen_frames,
         progress=progress,
         observer=observer,
     )
@@ -123,7 +124,7 @@ def score_clips(
     points: PointSet = P0,
     backend: Backend = "auto",
     imaging: Imaging = IDEAL,
-    seen_clips: Collection[str] = (),
+    seen_frames: SeenFrames = NOTHING_SEEN,
     progress: Callable[[str], None] | None = None,
     observer: Observer | None = None,
 ) -> list[ClipScores]:
@@ -148,7 +149,7 @@ def score_clips(
         sizes = {(scores.width, scores.height) for scores in done.values()}
         with naming_clip(clip_id):
             done[clip_id] = _score_methods(
-                clip, methods, sizes, width, lpips, points, backend, imaging, seen_clips, progress, observer
+                clip, methods, sizes, width, lpips, points, backend, imaging, seen_frames, progress, observer
             )
     return list(done.values())
 
@@ -162,7 +163,7 @@ def _score_methods(
     points: PointSet,
     backend: Backend,
     imaging: Imaging,
-    seen_clips: Collection[str],
+    seen_frames: SeenFrames,
     progress: Callable[[str], None] | None,
     observer: Observer | None,
 ) -> ClipScores:
@@ -176,7 +177,7 @@ def _score_methods(
     fitted = fitting(lpips, *size)
     network = None if isinstance(fitted, Unavailable) else fitted
     true_flow = flow_truth(clip, points)
-    seen = seen_in_training(clip.record, seen_clips)
+    seen = seen_frames.has_seen(clip.record)
     floor = clip_floor(clip.record, seen, true_flow)
     results = []
     for method in methods:

@@ -1,14 +1,10 @@
-"""What is scored, in words, and which clips the training has seen."""
+"""What is scored, in words."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
-from typing import get_args
-
 from evaluation.metrics.point_set import P0, PointSet
 from evaluation.scoring.imaging import IDEAL, Imaging
-from store_schema.clip import ClipRecord, Setting
+from store_schema.clip import ClipRecord
 
 PROTOCOL = (
     "Each clip is {input_count} input frames ({inputs}) of 10 Hz driving. The frames between them ({interpolation}) "
@@ -16,8 +12,6 @@ PROTOCOL = (
     "Every view is rendered at its own time stamp. Scene flow is scored on the input frames' {points}. "
     "Image metrics are averaged over frames, flow metrics pooled over points."
 )
-_CLIP_ID = re.compile(rf"(?P<log>.+)-(?P<setting>{'|'.join(get_args(Setting))})-s(?P<first>\d+)")
-_CLIP_FRAMES = {"train_interpolation": 11, "train_future": 16, "evaluation": 16}
 
 
 def protocol_in_words(record: ClipRecord, points: PointSet = P0, imaging: Imaging = IDEAL) -> str:
@@ -32,29 +26,6 @@ def protocol_in_words(record: ClipRecord, points: PointSet = P0, imaging: Imagin
         points=points.in_words,
     )
     return f"{words} {imaging.in_words}".rstrip()
-
-
-def frames_of(clip_id: str) -> tuple[str, range]:
-    """Log and log frames that a clip id names.
-
-    Raises:
-        ValueError: the id does not read ``{log}-{setting}-s{first frame}``.
-    """
-    match = _CLIP_ID.fullmatch(clip_id)
-    if match is None:
-        raise ValueError(f"clip id {clip_id!r} does not read {{log}}-{{setting}}-s{{first frame}}")
-    first = int(match["first"])
-    return match["log"], range(first, first + _CLIP_FRAMES[match["setting"]])
-
-
-def seen_in_training(record: ClipRecord, seen_clips: Collection[str]) -> bool:
-    """True when the clip shares a frame with a clip of the training: clips of one log overlap each other."""
-    own = record.log_frames
-    for clip_id in seen_clips:
-        log, frames = frames_of(clip_id)
-        if log == record.log_id and frames.start <= own[-1] and own[0] < frames.stop:
-            return True
-    return False
 
 
 def _listed(frames: tuple[int, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from flux4d.gaussians import ScaleBounds
 from flux4d.network.model import Flux4D, NetworkConfig
-from flux4d.network.voxelize import VoxelConfig
 from store_schema.files.atomic import write_atomic
+from store_schema.json_dataclass import JsonError, from_json, to_json
 
 FORMAT_VERSION = 1
 _KEY = "flux4d_weights"  # one key only: safetensors writes several in random order, and equal networks would differ
@@ -32,7 +32,10 @@ def save_weights(path: Path | str, network: Flux4D, tensors: Mapping[str, Tensor
     """
     own = network.state_dict() if tensors is None else tensors
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
-    about = {"format_version": FORMAT_VERSION, "network_config": asdict(network.config) | asdict(network.scale_bounds)}
+    about = {
+        "format_version": FORMAT_VERSION,
+        "network_config": to_json(network.config) | to_json(network.scale_bounds),
+    }
     write_atomic(Path(path), to_bytes(tensors, {_KEY: json.dumps(about, sort_keys=True)}))
 
 
@@ -53,13 +56,11 @@ def _config(path: Path, metadata: dict[str, str]) -> tuple[NetworkConfig, ScaleB
             f"{path}: weights format {about['format_version']}, this version reads {FORMAT_VERSION}: "
             "use the version of this package that wrote it"
         )
-    values: dict[str, Any] = about["network_config"]
     try:
-        bounds = ScaleBounds(**{field.name: values.pop(field.name) for field in fields(ScaleBounds)})
-        corners = {name: tuple(values["voxels"][name]) for name in ("low", "high")}
-        voxels = VoxelConfig(**{**values["voxels"], **corners})
-        return NetworkConfig(**{**values, "channels": tuple(values["channels"]), "voxels": voxels}), bounds
-    except (KeyError, TypeError) as error:
+        values = dict(about["network_config"])
+        bounds = {field.name: values.pop(field.name) for field in fields(ScaleBounds)}
+        return from_json(NetworkConfig, values), from_json(ScaleBounds, bounds)
+    except (KeyError, TypeError, JsonError) as error:
         raise ValueError(f"{path}: its network config does not fit this version of the package ({error})") from error
 
 

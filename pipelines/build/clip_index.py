@@ -1,8 +1,8 @@
-"""Which frames make which clip: the paper's protocol applied to one log.
+"""Which frames make which clip: the clip protocol applied to one log.
 
-Source: Flux4D (arXiv 2512.03210), experimental setup. A training log gives 11-frame interpolation clips
-and 16-frame future clips, each sharing five frames with the next; a test log gives one 16-frame
-evaluation clip every 20 frames.
+By the paper's protocol (Flux4D, arXiv 2512.03210, experimental setup) a training log gives 11-frame interpolation
+clips and 16-frame future clips, each sharing five frames with the next; a test log gives one 16-frame evaluation clip
+every 20 frames.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from store_schema.clip import ClipRecord, Setting
-from store_schema.protocol import LOG_ID, Protocol
+from store_schema.clip import ClipRecord, Split
+from store_schema.protocol import LOG_ID, PAPER_PROTOCOL, ClipProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class ClipIndex:
 
 
 def clip_records(
-    log_id: str, num_frames: int, missing: Collection[int], *, test: bool, protocol: Protocol | None = None
+    log_id: str, num_frames: int, missing: Collection[int], *, test: bool, protocol: ClipProtocol = PAPER_PROTOCOL
 ) -> ClipIndex:
     """All clips of one log. A function of its arguments alone.
 
@@ -34,7 +34,7 @@ def clip_records(
         missing: frames of the log, 0..num_frames-1, that cannot be used. A clip that spans one is left
             out even where it would not use that frame: scene flow and ego motion need the sweeps between.
         test: the log is in the test split (evaluation clips) or trains (training clips).
-        protocol: frames and strides; None is the paper's.
+        protocol: frames and strides; its test logs do not matter here.
 
     Raises:
         ValueError: the log id cannot be part of a clip id, or a missing frame is outside the log.
@@ -45,7 +45,7 @@ def clip_records(
         raise ValueError(f"log {log_id} has frames 0..{num_frames - 1}, missing frames {outside[:5]} are outside")
     records, left_out = [], []
     absent = frozenset(missing)
-    for record in _candidates(log_id, num_frames, test, protocol or Protocol()):
+    for record in _candidates(log_id, num_frames, test, protocol):
         gap = next((frame for frame in record.log_frames if frame in absent), None)
         if gap is None:
             records.append(record)
@@ -54,27 +54,20 @@ def clip_records(
     return ClipIndex(tuple(records), tuple(left_out))
 
 
-def _candidates(log_id: str, num_frames: int, test: bool, protocol: Protocol) -> Iterator[ClipRecord]:
+def _candidates(log_id: str, num_frames: int, test: bool, protocol: ClipProtocol) -> Iterator[ClipRecord]:
     """Every clip that fits into the log, whatever is missing."""
-    settings: list[tuple[Setting, int, tuple[int, ...]]]
-    if test:
-        settings = [("evaluation", protocol.evaluation_stride, protocol.future)]
-    else:
-        settings = [
-            ("train_interpolation", protocol.train_interpolation_stride, ()),
-            ("train_future", protocol.train_future_stride, protocol.future),
-        ]
-    for setting, stride, future in settings:
-        length = (future or protocol.inputs)[-1] + 1
-        for first in range(0, num_frames - length + 1, stride):
+    split: Split = "test" if test else "train"
+    for setting in protocol.settings(split):
+        length = protocol.num_frames(setting)
+        for first in range(0, num_frames - length + 1, protocol.stride(setting)):
             yield ClipRecord(
                 clip_id=f"{log_id}-{setting}-s{first:03d}",
                 log_id=log_id,
-                split="test" if test else "train",
+                split=split,
                 setting=setting,
                 first_frame=first,
                 num_frames=length,
                 input_frames=protocol.inputs,
                 interpolation_frames=protocol.interpolation,
-                future_frames=future,
+                future_frames=protocol.future_of(setting),
             )

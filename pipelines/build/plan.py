@@ -11,15 +11,15 @@ import tyro
 
 from pipelines.build.clip_index import clip_records
 from pipelines.features.config import FEATURES_VERSION, FeatureConfig, check_cameras
-from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.clip import ClipRecord
 from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
 from store_schema.files.location import Place, file_hash, location, relative_name
+from store_schema.flow_rules import FlowRules
 from store_schema.frame_store import FRAME_SCHEMA_VERSION, frames_key
 from store_schema.hashing import hash_json
-from store_schema.protocol import TEST_LOGS
+from store_schema.protocol import ClipProtocol
 from store_schema.tables import SCHEMA_VERSION
 
 GPS_DECIMALS = 8
@@ -30,7 +30,7 @@ GPS_DECIMALS = 8
 class BuildConfig:
     """Build a dataset version from raw logs. What is there is kept, what is missing made, what is damaged repaired.
 
-    The version hash is printed as the last line. Of the options, only root, camera, logs, test-logs, clips-per-shard,
+    The version hash is printed as the last line. Of the options, only root, camera, logs, clips-per-shard, protocol.*,
     flow.* and camera-time-shift determine it.
     """
 
@@ -49,10 +49,10 @@ class BuildConfig:
     """Cameras whose images are trained on and scored (colours always come from all cameras of the log)."""
     logs: tuple[str, ...] | None = None
     """Only these logs; None takes every log under root."""
-    test_logs: tuple[str, ...] = TEST_LOGS
-    """Logs of the test split; the default is the paper's ten."""
     clips_per_shard: int = 4
     """Clips in one tar."""
+    protocol: ClipProtocol = field(default_factory=ClipProtocol)
+    """Which frames make a clip, and which logs test; the defaults are the paper's."""
     flow: FlowRules = field(default_factory=FlowRules)
     """Ground truth of the scene flow; the defaults are the protocol's."""
     camera_time_shift: dict[str, float] = field(default_factory=dict)
@@ -91,6 +91,7 @@ class BuildConfig:
             "features": asdict(self.features),
             "features_version": FEATURES_VERSION,
             "clips_per_shard": self.clips_per_shard,
+            "protocol": asdict(self.protocol),
             "source": "pandaset",
         }
 
@@ -147,12 +148,12 @@ def _inspect(path: Path, config: BuildConfig) -> LogPlan:
     reader = PandaSetLog(path)
     check_cameras(reader, config.features)
     missing = reader.missing_frames()
-    is_test = reader.log_id in config.test_logs
-    index = clip_records(reader.log_id, reader.num_frames, set(missing), test=is_test)
+    split = config.protocol.split(reader.log_id)
+    index = clip_records(reader.log_id, reader.num_frames, set(missing), test=split == "test", protocol=config.protocol)
     gps = reader.gps()
     row = {
         "log_id": reader.log_id,
-        "split": "test" if is_test else "train",
+        "split": split,
         "num_frames": reader.num_frames,
         "missing_frames": sorted(missing),
         "cameras": list(reader.cameras),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +16,12 @@ from pipelines.build.commit import adopt_shards, commit, find_finished
 from pipelines.build.plan import BuildConfig, LogPlan, inspect_log, plan_shards, request_key
 from pipelines.build.runner import Runner, open_runner
 from pipelines.build.tasks import FramesDone, FrameSource, ShardDone, build_frames, build_shard
-from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.layout import open_logs
 from store_schema.command_line.progress import Bars, progress_bars
 from store_schema.files.atomic import remove_litter, write_atomic
 from store_schema.files.location import filesystem, read_bytes, remove_tree
+from store_schema.json_dataclass import JsonError, from_json, to_json
 from store_schema.version.dataset import LATEST
 from store_schema.version.manifest import Manifest
 
@@ -78,14 +78,22 @@ def pending_build(store: Path) -> BuildConfig:
         raw = json.loads(read_bytes(store / PENDING))
     except FileNotFoundError:
         raise FileNotFoundError(f"{store} holds no unfinished build: start one with flux4d-build build") from None
-    lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
+    except ValueError as error:
+        raise ValueError(f"{store / PENDING} is torn ({error}): start the build again with its options") from error
     try:
-        # A release before this one asked for no rules: they were the defaults.
-        return BuildConfig(**{**raw, **lists, "flow": FlowRules(**raw.get("flow", {}))})
-    except (TypeError, ValueError) as error:
+        return from_json(BuildConfig, _today(raw))
+    except JsonError as error:
         raise ValueError(
             f"{store / PENDING} is the request of another release ({error}): start the build again with its options"
         ) from error
+
+
+def _today(request: Any) -> Any:
+    """A request with the names of today. A release before this one had the paper's protocol but for the test logs."""
+    if not isinstance(request, dict) or "test_logs" not in request or "protocol" in request:
+        return request
+    rest = {name: value for name, value in request.items() if name != "test_logs"}
+    return {**rest, "protocol": {"test_logs": request["test_logs"]}}
 
 
 def lock_store(store: Path) -> AbstractContextManager[Any]:
@@ -106,7 +114,7 @@ def lock_store(store: Path) -> AbstractContextManager[Any]:
 def _remember(config: BuildConfig) -> None:
     root = config.logs_root
     place = root.resolve() if filesystem(root) is None else root
-    request = asdict(replace(config, root=str(place), out=str(config.store)))
+    request = to_json(replace(config, root=str(place), out=str(config.store)))
     write_atomic(config.store / PENDING, json.dumps(request, indent=1).encode())
 
 

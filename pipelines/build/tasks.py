@@ -22,8 +22,9 @@ from store_schema.codec import flow_class_counts
 from store_schema.files.atomic import write_atomic
 from store_schema.files.location import file_hash, read_bytes
 from store_schema.frame_store import CorruptFrameError, StoredFrame, read_frame, stored_input_hash, write_frame
+from store_schema.json_dataclass import from_json, to_json
 from store_schema.units import FLOW
-from store_schema.version.shards import Member, Shard, write_shard
+from store_schema.version.shards import Shard, write_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _clip_row(
 
 def write_sidecar(path: Path, done: ShardDone) -> None:
     """Say beside a build's shards that one is finished, and what is in it."""
-    write_atomic(path, json.dumps({"shard": asdict(done.shard), "clips": done.clips}).encode())
+    write_atomic(path, json.dumps({"shard": to_json(done.shard), "clips": done.clips}).encode())
 
 
 def _finished(plan: ShardPlan, path: Path, sidecar: Path) -> ShardDone | None:
@@ -185,7 +186,6 @@ def _finished(plan: ShardPlan, path: Path, sidecar: Path) -> ShardDone | None:
     if not (sidecar.is_file() and path.is_file()):
         return None
     raw = json.loads(read_bytes(sidecar))
-    members = tuple(Member(**member) for member in raw["shard"].pop("members"))
-    done = ShardDone(Shard(**raw["shard"], members=members), tuple(raw["clips"]))
+    done = ShardDone(from_json(Shard, raw["shard"]), tuple(raw["clips"]))
     same_clips = [row["clip_id"] for row in done.clips] == [record.clip_id for record in plan.records]
     return done if same_clips and file_hash(path) == done.shard.blake3 else None

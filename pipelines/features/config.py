@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines.features.camera_time import check_shift
-from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.sources.base import LogError, LogReader
+from store_schema.flow_rules import FlowRules
 
 FEATURES_VERSION = 3
 """Raised whenever this code would write other values for the same input, so that stored frames are made again."""

@@ -17,11 +17,11 @@ from pipelines.features.visibility import Sighting, see
 from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
 from pipelines.ground_truth.cuboid_window import CuboidWindow, Neighbour
 from pipelines.ground_truth.moving_mask import moving_mask
-from pipelines.ground_truth.point_boxes import P0_RULES, FlowRules
 from pipelines.ground_truth.scene_flow import SceneFlow, flow_ground_truth, moving_boxes
 from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 from pipelines.sources.base import Cuboids, LogReader, Sweep
 from store_schema.codec import mask_runs
+from store_schema.flow_rules import P0_RULES, FlowRules
 from store_schema.frame_store import FrameArrays, StoredFrame
 from store_schema.units import DEPTH, SCALE
 

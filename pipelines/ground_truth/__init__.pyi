@@ -2,9 +2,6 @@ from .moving_mask import (
     moving_mask as moving_mask,
 )
 from .point_boxes import (
-    FlowRules as FlowRules,
-)
-from .point_boxes import (
     assign_points as assign_points,
 )
 from .scene_flow import (

@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipelines.ground_truth.point_boxes import P0_RULES, assign_points
+from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.sources.base import Cuboids, Sweep
+from store_schema.flow_rules import P0_RULES
 
 
 def box_of_points(sweep: Sweep, cuboids: Cuboids) -> NDArray[np.int32]:

@@ -14,8 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pipelines.geometry.rigid import cos_sin
-from pipelines.ground_truth.point_boxes import P0_RULES, FlowRules, assign_points
+from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.sources.base import Cuboids, Sweep
+from store_schema.flow_rules import P0_RULES, FlowRules
 from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass, bucket_of
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from pipelines.ground_truth.point_boxes import FlowRules
 from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
 from store_schema.command_line.progress import progress_bars
+from store_schema.flow_rules import FlowRules
 
 if TYPE_CHECKING:
     from pipelines.inspect.gather import InspectedFrame

@@ -16,9 +16,10 @@ from pipelines.features.images import EncodedImage, ImageDecoder
 from pipelines.features.visibility import Sighting, see
 from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
 from pipelines.ground_truth.cuboid_window import CuboidWindow, Neighbour
-from pipelines.ground_truth.point_boxes import P0_RULES, FlowRules, assign_points
+from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.ground_truth.scene_flow import SceneFlow, flow_ground_truth, match_tracks, moving_boxes
 from pipelines.sources.base import Cuboids, LogError, LogReader, Sweep
+from store_schema.flow_rules import P0_RULES, FlowRules
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""

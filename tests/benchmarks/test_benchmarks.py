@@ -34,6 +34,7 @@ from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.frame_store import read_frame, write_frame
+from store_schema.protocol import ClipProtocol
 
 QUIET = Console(quiet=True)
 
@@ -312,7 +313,9 @@ def test_without_a_log_the_scene_is_a_street(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_difference_between_two_stores_is_found_and_named(tiny_logs: Path, tmp_path: Path) -> None:
-    config = BuildConfig(root=tiny_logs, out=tmp_path / "one", workers=0, logs=("tiny1",), test_logs=("tiny1",))
+    config = BuildConfig(
+        root=tiny_logs, out=tmp_path / "one", workers=0, logs=("tiny1",), protocol=ClipProtocol(test_logs=("tiny1",))
+    )
     one = build(config, QUIET)
     shutil.copytree(tmp_path / "one", tmp_path / "other")
     assert list(differences(tmp_path / "one", tmp_path / "other")) == []

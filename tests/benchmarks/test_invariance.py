@@ -12,17 +12,18 @@ import pytest
 from benchmarks.invariance.cpu_switches import fingerprint, has_effect, plain_environment, switches
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import build
+from store_schema.protocol import ClipProtocol
 
 
 @pytest.fixture(scope="module")
 def version(tiny_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("reference")
-    return build(BuildConfig(root=tiny_logs, out=out, workers=0, test_logs=("tiny1",))).version
+    return build(BuildConfig(root=tiny_logs, out=out, workers=0, protocol=ClipProtocol(test_logs=("tiny1",)))).version
 
 
 def version_under(environment: dict[str, str], logs: Path, out: Path) -> str:
     command = [sys.executable, "-m", "pipelines", "build", "--root", str(logs), "--out", str(out)]
-    command += ["--workers", "0", "--test-logs", "tiny1"]
+    command += ["--workers", "0", "--protocol.test-logs", "tiny1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.split()[-1]

@@ -19,6 +19,7 @@ from flux4d.gaussians import Gaussians
 from flux4d.lidar import BEAM_EPS2D
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import build
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 from tests.evaluation.lidar.test_lidar_eval import TINY
 
@@ -28,7 +29,10 @@ WAYS = {variant.name: variant for variant in VARIANTS}
 @pytest.fixture(scope="module")
 def case(tiny_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     out = tmp_path_factory.mktemp("lidar_benchmark")
-    build(BuildConfig(root=tiny_logs, out=out, workers=0, logs=("tiny0",), test_logs=("tiny0",)), Console(quiet=True))
+    build(
+        BuildConfig(root=tiny_logs, out=out, workers=0, logs=("tiny0",), protocol=ClipProtocol(test_logs=("tiny0",))),
+        Console(quiet=True),
+    )
     dataset = open_dataset(out)
     record = dataset.select(setting="evaluation")[0]
     return Case.of(SensorPath.of(frames_folder(dataset), dataset.read(record.clip_id), (TINY,)), (3, 13))

@@ -30,6 +30,7 @@ from evaluation.run_report.log import read_curves
 from evaluation.scoring.evaluate import Method, evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.results import Evaluation
+from evaluation.scoring.seen_frames import SeenFrames
 from evaluation.session import load_trained
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig, lift_clip
@@ -85,7 +86,7 @@ def written(tmp_path_factory):
         Method("two", "same", lambda c: lift_clip(c, SCENE)),
     ]
     book = PictureBook(folder / "pictures", max_width=64)
-    evaluation = evaluate([clip], methods, backend="cpu", seen_clips=["toy-evaluation-s000"], observer=book)
+    evaluation = evaluate([clip], methods, backend="cpu", seen_frames=SeenFrames({"toy": ((0, 15),)}), observer=book)
     index = book.close()
     write_report(folder / "report.html", evaluation, index, folder / "pictures", INFO)
     return folder, evaluation, index

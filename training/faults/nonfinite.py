@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import torch
 from evaluation.run_folder.files import DUMPS
 from flux4d.network.model import Flux4D
 from flux4d.supervision.losses.total import LossConfig
+from store_schema.json_dataclass import JsonError, to_json
 from training.config import TrainConfig
 from training.data.clip_stream import ClipStream
 from training.data.sample import Damaged, Sample
-from training.faults.dump import flatten, load_dump, save_dump, unflatten
+from training.faults.dump import ABOUT, flatten, load_dump, save_dump, unflatten
 from training.optimisation.step import clip_losses, mean_total
 
 
@@ -51,7 +51,7 @@ def dump_nonfinite(
             "clip": sample.clip_id,
             "reason": reason,
             "sample": form,
-            "loss": asdict(config.loss),
+            "loss": to_json(config.loss),
             "precision": config.precision,
         }
         folder = run / DUMPS / f"step-{step:08d}-rank{rank}" / sample.clip_id
@@ -69,9 +69,15 @@ def replay(folder: Path, device: torch.device) -> dict[str, Any]:
     """
     network, tensors, about = load_dump(folder, device)
     sample: Sample = unflatten(tensors, about["sample"])
-    found: dict[str, Any] = {"clip": about["clip"], "step": about["step"], "losses": [], "error": None}
     try:
         loss = LossConfig.as_recorded(about["loss"])
+    except JsonError as error:
+        raise ValueError(
+            f"{folder / ABOUT}: the loss does not fit this version of the package ({error}); replay it with the one "
+            "that wrote it"
+        ) from error
+    found: dict[str, Any] = {"clip": about["clip"], "step": about["step"], "losses": [], "error": None}
+    try:
         losses, _, _ = clip_losses(network, sample, loss, precision=about["precision"])
         mean_total(losses).backward()
         found["losses"] = [loss.detach() for loss in losses]

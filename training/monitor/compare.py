@@ -15,6 +15,7 @@ from rich.text import Text
 from evaluation.metrics.table import quantity
 from evaluation.run_folder.files import CONFIG, EVALUATIONS, METRICS, RunFiles
 from evaluation.run_folder.rows import Row, read_lines
+from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN, seen_frames
 from evaluation.scoring.validation import best_metric
 from training.monitor.readable import mean, shown
 
@@ -133,11 +134,18 @@ def _dotted(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def _origin(run: ComparedRun, other: ComparedRun) -> dict[str, Any]:
     origin = dict(_dotted({name: run.record[name] for name in _ORIGIN if name in run.record}))
-    seen, others = (set(each.record.get("clips_seen", ())) for each in (run, other))
+    seen, others = (set(each.record.get(CLIPS_SEEN, ())) for each in (run, other))
     if resumed := run.record.get("resumed"):
         origin["resumed at"] = ", ".join(f"{each['step']:,}" for each in resumed)
-    origin["clips trained on"] = f"{len(seen):,}" + (f", {len(seen - others):,} only here" if seen != others else "")
+    origin["clips trained on"] = _counted(seen, others)
+    if all(FRAMES_SEEN in each.record for each in (run, other)):
+        # Clips of one name need not span the same frames: their protocols may differ.
+        origin["frames trained on"] = _counted(*(set(seen_frames(each.record)) for each in (run, other)))
     return origin
+
+
+def _counted(own: set[Any], other: set[Any]) -> str:
+    return f"{len(own):,}" + (f", {len(own - other):,} only here" if own != other else "")
 
 
 def _print_differences(console: Console, title: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:

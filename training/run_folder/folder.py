@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,8 +11,11 @@ import torch
 from filelock import FileLock, Timeout
 
 from evaluation.run_folder.files import CONFIG, EVALUATIONS, LOCK, METRICS, PICTURES, RECORD, RunFiles
+from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN
 from evaluation.scoring.validation import Validation
+from store_schema.clip import ClipRecord
 from store_schema.files.atomic import remove_litter, write_atomic
+from store_schema.json_dataclass import to_json
 from training.checkpoint.checkpoint import checkpoint_folders
 from training.checkpoint.files import explaining_full_disk, prune
 from training.config import TrainConfig
@@ -20,6 +23,9 @@ from training.distributed import Ranks
 from training.run_folder.metrics_log import JsonLines, truncate_after
 from training.run_folder.provenance import run_record
 from training.run_folder.resume import require_same_settings
+
+_OF_DATA = ("dataset_version", CLIPS_SEEN, FRAMES_SEEN)
+"""Of the record: the same whenever the run goes on."""
 
 
 class RunFolder:
@@ -40,14 +46,14 @@ class RunFolder:
         self._steps: JsonLines | None = None
         _require_mine(config, note)
 
-    def begin(self, step: int, evaluated: int, version: str, clips: list[str], device: torch.device) -> None:
+    def begin(self, step: int, evaluated: int, version: str, clips: Sequence[ClipRecord], device: torch.device) -> None:
         """Write settings and origin, drop from the logs what is going to be done again, and lock the folder.
 
         Args:
             step: Steps done.
             evaluated: Step of the last early evaluation.
             version: Of the dataset.
-            clips: Ids of the clips trained on.
+            clips: Those trained on.
             device: Of this process.
         """
         if not self._ranks.is_main:
@@ -64,7 +70,7 @@ class RunFolder:
         truncate_after(self.path / METRICS, step)
         truncate_after(self.path / EVALUATIONS, evaluated)
         self._write_record(step, run_record(version, clips, device, self._ranks.world_size))
-        settings = json.dumps(asdict(self._config), indent=1, default=str, sort_keys=True)
+        settings = json.dumps(to_json(self._config), indent=1, sort_keys=True)
         write_atomic(self.path / CONFIG, settings.encode())
         self._steps = JsonLines(self.path / METRICS)
 
@@ -119,7 +125,7 @@ class RunFolder:
     def _write_record(self, step: int, record: dict[str, Any]) -> None:
         before = RunFiles(self.path).json_object(RECORD) if step > 0 else None
         if before is not None:
-            again = {name: record[name] for name in record if name not in ("dataset_version", "clips_seen")}
+            again = {name: record[name] for name in record if name not in _OF_DATA}
             record = {**before, "resumed": [*before.get("resumed", []), {"step": step, **again}]}
         write_atomic(self.path / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
 

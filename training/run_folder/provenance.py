@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN, SeenFrames
+from store_schema.clip import ClipRecord
 from store_schema.version.provenance import code_commit, cpu_model, package_versions
 
 PACKAGES = (
@@ -28,18 +31,21 @@ PACKAGES = (
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def run_record(dataset_version: str, clips_seen: list[str], device: torch.device, world_size: int) -> dict[str, Any]:
+def run_record(
+    dataset_version: str, seen: Sequence[ClipRecord], device: torch.device, world_size: int
+) -> dict[str, Any]:
     """The content of ``run.json``.
 
     Args:
         dataset_version: hash of the version that is trained on.
-        clips_seen: ids of its clips that are trained on.
+        seen: its clips that are trained on; the record names them and the frames they span.
         device: of this process.
         world_size: processes that train together.
     """
     return {
         "dataset_version": dataset_version,
-        "clips_seen": clips_seen,
+        CLIPS_SEEN: sorted(record.clip_id for record in seen),
+        FRAMES_SEEN: SeenFrames.of_clips(seen).to_json(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "code_commit": code_commit(),
         "world_size": world_size,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evaluation.run_folder.files import CONFIG
 from evaluation.run_folder.settings import said_once
-from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import BEFORE
-from flux4d.supervision.losses.total import LossConfig
+from flux4d.supervision.losses.total import TERMS
+from store_schema.json_dataclass import JsonError, UnknownFieldError, from_json, to_json
 from training.checkpoint.files import checkpoint_folders
 from training.config import TrainConfig
 
@@ -32,7 +31,7 @@ FIXED = (
 NOTED = ("optimizer", "steps", "evaluation", "init_from")
 """What may, but then it is no longer the run that it would have been, or its best weights were scored otherwise."""
 FORMER = ("checkpoint_every", "keep_checkpoints", "stream.cached_clips", "stream.split")
-"""Settings of older versions that never changed what was trained."""
+"""Settings of older versions, dotted, that never changed what was trained."""
 
 
 def require_same_settings(config: TrainConfig) -> list[str]:
@@ -45,27 +44,20 @@ def require_same_settings(config: TrainConfig) -> list[str]:
 
     Raises:
         ValueError: settings differ that may not, with both values of each; or ``config.json`` is missing or torn, or
-            of a newer version.
+            of another version.
     """
     path = config.out / CONFIG
-    recorded = _recorded(path)
-    if recorded is None:
+    settings = _recorded(path)
+    if settings is None:
         return []
-    asked = json.loads(json.dumps(asdict(config), default=str))
-    unknown = [name for name in _unknown(recorded, asked) if name not in FORMER]
-    if unknown:
-        raise ValueError(
-            f"{path} has settings that this version does not know ({', '.join(unknown)}): continue the run with the "
-            "version of this package that wrote it"
-        )
-    known = _filled(recorded, _when_not_named())
-    changed = [line for name in FIXED for line in _differences(name, known[name], asked[name])]
+    recorded, asked = to_json(_read(path, settings)), to_json(config)
+    changed = [line for name in FIXED for line in _differences(name, recorded[name], asked[name])]
     if changed:
         raise ValueError(
             f"{config.out} cannot be continued with other settings ({'; '.join(changed)}): give its own, or start a "
             "new --out"
         )
-    return [line for name in NOTED for line in _differences(name, known[name], asked[name])]
+    return [line for name in NOTED for line in _differences(name, recorded[name], asked[name])]
 
 
 def _recorded(path: Path) -> dict[str, Any] | None:
@@ -88,33 +80,38 @@ def _recorded(path: Path) -> dict[str, Any] | None:
     )
 
 
-def _when_not_named() -> dict[str, Any]:
-    """What settings mean to a run that does not name them: they are younger than it, and it did as is the default.
+def _read(path: Path, settings: Mapping[str, Any]) -> TrainConfig:
+    """The recorded settings. What they do not name is younger than the run, which did as is the default.
 
     Where the default is not what was done before, `BEFORE` says what was. A loss term that a run does not name was
     not there yet: its weight was 0.
     """
-    defaults: dict[str, Any] = json.loads(json.dumps(asdict(TrainConfig()), default=str))
-    defaults["scene"].update(BEFORE)
-    defaults["stream"]["shutter"] = asdict(Shutter())
-    defaults["loss"] = asdict(LossConfig.as_recorded({}))
-    return defaults
+    named = _without(settings, FORMER)
+    for section, then in (("scene", BEFORE), ("loss", dict.fromkeys(TERMS, 0.0))):
+        if isinstance(recorded := named.get(section, {}), dict):
+            named[section] = {**then, **recorded}
+    try:
+        return from_json(TrainConfig, named)
+    except UnknownFieldError as error:
+        raise ValueError(
+            f"{path} has settings that this version does not know ({', '.join(error.paths)}): continue the run with "
+            "the version of this package that wrote it"
+        ) from error
+    except JsonError as error:
+        raise ValueError(
+            f"{path} holds a setting that this version does not take ({error}): put the file back as it was written, "
+            "or continue the run with the version of this package that wrote it"
+        ) from error
 
 
-def _filled(recorded: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {**defaults, **recorded}
-    for name, default in defaults.items():
-        if isinstance(default, dict) and isinstance(filled[name], dict):
-            filled[name] = _filled(filled[name], default)
-    return filled
-
-
-def _unknown(recorded: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in recorded.items():
-        if name not in asked:
-            yield prefix + name
-        elif isinstance(value, dict) and isinstance(asked[name], dict):
-            yield from _unknown(value, asked[name], f"{prefix}{name}.")
+def _without(settings: Mapping[str, Any], dotted: Iterable[str]) -> dict[str, Any]:
+    kept = {name: dict(value) if isinstance(value, dict) else value for name, value in settings.items()}
+    for path in dotted:
+        section, _, name = path.rpartition(".")
+        place = kept.get(section, {}) if section else kept
+        if isinstance(place, dict):
+            place.pop(name, None)
+    return kept
 
 
 def _differences(name: str, recorded: Any, asked: Any) -> Iterator[str]:

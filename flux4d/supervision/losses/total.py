@@ -16,6 +16,7 @@ from flux4d.supervision.losses.speed import SPEED
 from flux4d.supervision.losses.ssim import SSIM
 from flux4d.supervision.losses.term import LossInput, LossTerm, weight_of
 from flux4d.supervision.target import Target
+from store_schema.json_dataclass import from_json
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -47,13 +48,9 @@ class LossConfig:
         """Weights that a run was trained with, from its files: a term they do not name was not there yet, so 0.
 
         Raises:
-            ValueError: they name a term that is not known.
+            JsonError: they name a term that is not known, or a weight is no number.
         """
-        if unknown := sorted(set(weights) - set(TERMS)):
-            raise ValueError(
-                f"loss terms {unknown} are not known here: use the version of this package that wrote them"
-            )
-        return cls(**{**dict.fromkeys(TERMS, 0.0), **weights})
+        return from_json(cls, {**dict.fromkeys(TERMS, 0.0), **weights})
 
 
 TERMS: Mapping[str, LossTerm] = {field.name: field.metadata["term"] for field in fields(LossConfig)}

@@ -32,6 +32,7 @@ from pipelines.build.run import build
 from pipelines.synth.config import RIG, CameraSpec, preset
 from store_schema.frame_store import frames_key
 from store_schema.json_dataclass import load_json
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 from tests.support.scenes.toy import make_clip
 from tests.support.stores.toy_store import write_store
@@ -45,7 +46,10 @@ TINY = replace(GENERATED[0], name="tiny", elevations=GENERATED[0].elevations[::4
 def store(tiny_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A version of one tiny log, with its frames."""
     out = tmp_path_factory.mktemp("lidar") / "store"
-    build(BuildConfig(root=tiny_logs, out=out, workers=0, logs=("tiny0",), test_logs=("tiny0",)), QUIET)
+    build(
+        BuildConfig(root=tiny_logs, out=out, workers=0, logs=("tiny0",), protocol=ClipProtocol(test_logs=("tiny0",))),
+        QUIET,
+    )
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,17 +14,20 @@ from evaluation.scoring.evaluate import Method, evaluate
 from flux4d.lift.scene import SceneConfig
 from flux4d.reconstruct import reconstruct
 from pipelines.build.plan import BuildConfig
-from pipelines.ground_truth.point_boxes import AV2_RULES, FlowRules
+from store_schema.flow_rules import AV2_RULES, FlowRules
+from store_schema.protocol import ClipProtocol
 from tests.support.scenes.toy import make_clip
 
 
 def content(tmp_path: Path, **changes: object) -> dict:
-    return BuildConfig(root=tmp_path, out=tmp_path, **changes).content()["features"]  # type: ignore[arg-type]
+    return BuildConfig(root=tmp_path, out=tmp_path, **changes).content()  # type: ignore[arg-type]
 
 
 def test_a_build_by_the_defaults_needs_no_words(tmp_path: Path) -> None:
     assert unusual_options(content(tmp_path)) == ""
-    assert unusual_options({}) == unusual_options({"view_cameras": ["front_camera"], "neighbours": 3}) == ""
+    assert (
+        unusual_options({}) == unusual_options({"features": {"view_cameras": ["front_camera"], "neighbours": 3}}) == ""
+    )
 
 
 def test_every_option_that_changes_the_truth_is_named(tmp_path: Path) -> None:
@@ -32,6 +36,16 @@ def test_every_option_that_changes_the_truth_is_named(tmp_path: Path) -> None:
         assert words == f"flow.{name} {value}"
     words = unusual_options(content(tmp_path, flow=AV2_RULES, camera_time_shift={"left_camera": -0.012, "roof": 0.0}))
     assert words == "flow.expand_m 0.2; flow.overlap last; flow.lidars any; left_camera taken -12 ms from its stamp"
+
+
+def test_another_clip_protocol_is_named(tmp_path: Path) -> None:
+    seven = ClipProtocol(inputs=(0, 3, 6), interpolation=(1, 2, 4, 5), future=(), evaluation_stride=7)
+    words = "protocol.inputs 0 3 6; protocol.interpolation 1 2 4 5; protocol.future none; protocol.evaluation_stride 7"
+    config = content(tmp_path, protocol=seven)
+    assert unusual_options(config) == words
+    assert unusual_options(json.loads(json.dumps(config))) == words  # as a manifest holds it
+    logs = tuple(f"log{number:02d}" for number in range(20))
+    assert unusual_options(content(tmp_path, protocol=ClipProtocol(test_logs=logs))).endswith(" log15 and 4 more")
 
 
 @pytest.mark.parametrize("options", ["", "flow.expand_m 0.2"])

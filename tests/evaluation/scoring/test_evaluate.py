@@ -16,8 +16,8 @@ from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import FLOOR, SUMMARY_COLUMNS, all_tables, clip_flow_table, flow_table, summary_table
 from evaluation.scoring.evaluate import Method, evaluate
 from evaluation.scoring.methods import scene_that_holds, standard_methods
-from evaluation.scoring.protocol import frames_of, seen_in_training
 from evaluation.scoring.results import Evaluation, summarise_regions
+from evaluation.scoring.seen_frames import SeenFrames
 from flux4d.lift.scene import SceneConfig, lift_clip
 from flux4d.lift.sky import SkyConfig
 from store_schema.json_dataclass import from_json, load_json
@@ -78,7 +78,12 @@ def two_clips():
 
 @pytest.fixture(scope="module")
 def evaluation(two_clips):
-    return evaluate(iter(two_clips), [STILL, TRUE], backend="cpu", seen_clips=["blind-train_interpolation-s006"])
+    return evaluate(
+        iter(two_clips),
+        [STILL, TRUE],
+        backend="cpu",
+        seen_frames=SeenFrames({"blind": ((6, 16),)}),
+    )
 
 
 def test_every_target_frame_is_scored_once_and_inputs_never(evaluation):
@@ -141,26 +146,6 @@ def test_a_file_of_another_shape_is_refused(tmp_path):
 def test_scene_settings_survive_json():
     config = SceneConfig(max_gaussians=10, sky=SkyConfig(spacing=0.1))
     assert from_json(SceneConfig, json.loads(json.dumps(asdict(config)))) == config
-
-
-@pytest.mark.parametrize(
-    ("seen", "expected"),
-    [
-        ([], False),
-        (["open-evaluation-s000"], True),
-        (["open-train_interpolation-s015"], True),  # shares frame 15
-        (["open-train_interpolation-s016"], False),
-        (["other-evaluation-s000"], False),
-    ],
-)
-def test_seen_means_a_shared_frame(two_clips, seen, expected):
-    assert seen_in_training(two_clips[0].record, seen) is expected
-
-
-def test_clip_ids_of_logs_with_dashes_and_foreign_ids():
-    assert frames_of("street-7-train_future-s011") == ("street-7", range(11, 27))
-    with pytest.raises(ValueError, match="does not read"):
-        frames_of("002_11")
 
 
 def test_frame_averages_skip_empty_regions():
@@ -260,7 +245,13 @@ def test_noise_floor_is_measured_for_every_group_and_clip(evaluation):
 
 def test_noise_floor_is_the_last_row_of_flow_tables_and_never_the_best(two_clips):
     others = [STILL, replace(STILL, name="still too")]  # both worse than the floor
-    evaluation = evaluate(two_clips, others, width=48, backend="cpu", seen_clips=["blind-train_interpolation-s006"])
+    evaluation = evaluate(
+        two_clips,
+        others,
+        width=48,
+        backend="cpu",
+        seen_frames=SeenFrames({"blind": ((6, 16),)}),
+    )
     assert cells(flow_table("Flow", evaluation, FLOW_COLUMNS), "EPE-FD") == [
         ("still", "unseen (1)", "0.500", False),
         ("still too", "unseen (1)", "0.500", False),
@@ -329,7 +320,13 @@ def test_a_store_without_smoothed_tracks_has_no_floor_and_says_so(two_clips):
 
 def test_a_floor_of_some_groups_keeps_its_meaning_and_an_older_file_was_not_measured(two_clips, evaluation):
     old = with_points(named(make_clip(per_frame=30), "old"), smooth_flow=None)
-    mixed = evaluate([two_clips[0], old], [STILL], width=48, backend="cpu", seen_clips=["old-evaluation-s000"])
+    mixed = evaluate(
+        [two_clips[0], old],
+        [STILL],
+        width=48,
+        backend="cpu",
+        seen_frames=SeenFrames({"old": ((0, 15),)}),
+    )
     assert {floor.group: floor.flow is None for floor in mixed.floors} == {"all": True, "seen": True, "unseen": False}
     note = flow_table("Flow", mixed, FLOW_COLUMNS).notes[-1]
     assert "perfect follower" in note

@@ -198,7 +198,7 @@ def test_files_of_before_have_no_imaging_or_call_it_camera_model_and_unknown_wor
     assert Evaluation.load(path).imaging == Imaging(exposure=ExposureConfig())
     content["imaging"]["exposure"]["kind"] = "spline"
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"exposure kind='spline': use one of"):
+    with pytest.raises(ValueError, match=r"imaging\.exposure\.kind must be one of 'gain', .*, got 'spline'"):
         Evaluation.load(path)
     del content["imaging"]
     path.write_text(json.dumps(content))

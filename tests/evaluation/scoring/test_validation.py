@@ -24,6 +24,7 @@ from evaluation.scoring.aggregate import ClipScores, aggregate
 from evaluation.scoring.evaluate import Method, evaluate, score_clips
 from evaluation.scoring.imaging import Imaging
 from evaluation.scoring.methods import standard_methods
+from evaluation.scoring.seen_frames import SeenFrames
 from evaluation.scoring.validation import Validation, best_metric, validate, validation_share
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig, lift_clip
@@ -205,7 +206,7 @@ def test_the_best_is_told_by_future_views_where_there_are_no_others() -> None:
 
 def test_scores_travel_as_json_without_losing_a_bit(clips: list[Clip]) -> None:
     options = {"width": 32, "backend": "cpu"}
-    scores = score_clips(clips, [STILL], seen_clips=["c-evaluation-s000"], **options)  # type: ignore[arg-type]
+    scores = score_clips(clips, [STILL], seen_frames=SeenFrames({"c": ((0, 15),)}), **options)  # type: ignore[arg-type]
     perfect = replace(scores[0].methods[0].frames[0].scores.full, psnr=float("inf"))
     frame = scores[0].methods[0].frames[0]
     frame = replace(frame, scores=replace(frame.scores, full=perfect))

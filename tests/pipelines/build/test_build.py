@@ -20,6 +20,7 @@ from pipelines.build.plan import BuildConfig
 from pipelines.build.run import BuildResult, build
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.labels import FlowClass
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 from store_schema.version.verify import verify_version
 from tests.support.scenes.toy import make_clip
@@ -29,7 +30,9 @@ QUIET = Console(quiet=True)
 
 
 def run(root: Path, out: Path, workers: int = 0, **changes: object) -> BuildResult:
-    config = BuildConfig(root=root, out=out, workers=workers, test_logs=("tiny1",), clips_per_shard=1, **changes)  # type: ignore[arg-type]
+    config = BuildConfig(
+        root=root, out=out, workers=workers, protocol=ClipProtocol(test_logs=("tiny1",)), clips_per_shard=1, **changes
+    )  # type: ignore[arg-type]
     return build(config, QUIET)
 
 
@@ -227,7 +230,8 @@ def test_a_bad_log_is_named_and_the_others_are_built(
     shutil.copytree(tiny_logs, logs)
     broken = logs / "tiny0" / "lidar" / "04.pkl.gz"
     broken.write_bytes(broken.read_bytes()[:-2000])
-    arguments = ["build", "--root", str(logs), "--out", str(tmp_path / "s"), "--workers", "0", "--test-logs", "tiny1"]
+    arguments = ["build", "--root", str(logs), "--out", str(tmp_path / "s"), "--workers", "0"]
+    arguments += ["--protocol.test-logs", "tiny1"]
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == open_dataset(tmp_path / "s").version

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,16 @@ from pipelines.build.run import PENDING, BuildResult, _remember, build, pending_
 from pipelines.build.tasks import FrameSource
 from pipelines.features.config import FeatureConfig
 from pipelines.features.frame_features import compute_frame
-from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.ground_truth.track_smoothing import smoothed_flow, smoothed_motion
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.files.patient_path import patience
 from store_schema.files.retry import RetryPolicy
+from store_schema.flow_rules import FlowRules
 from store_schema.frame_store import frames_key
+from store_schema.json_dataclass import from_json
 from store_schema.labels import FlowClass
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 from tests.pipelines.build.test_build import QUIET
 
@@ -30,7 +35,9 @@ SHIFT_S = -0.0125
 
 
 def options(root: Path, out: Path, **changes: object) -> BuildConfig:
-    return BuildConfig(root=root, out=out, workers=0, logs=("tiny1",), test_logs=("tiny1",), **changes)  # type: ignore[arg-type]
+    return BuildConfig(
+        root=root, out=out, workers=0, logs=("tiny1",), protocol=ClipProtocol(test_logs=("tiny1",)), **changes
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +124,50 @@ def test_a_shift_that_cannot_be_is_refused(tiny_logs: Path, tmp_path: Path, chan
         build(options(tiny_logs, tmp_path, **changes), QUIET)
 
 
+SEVEN = ClipProtocol(
+    inputs=(0, 3, 6),
+    interpolation=(1, 2, 4, 5),
+    future=(7, 8),
+    train_interpolation_stride=4,
+    evaluation_stride=5,
+    test_logs=("tiny1",),
+)
+"""Clips of 7 and 9 frames."""
+
+
 def test_a_stopped_build_remembers_every_option(tiny_logs: Path, tmp_path: Path) -> None:
     rules = FlowRules(expand_m=0.2, overlap="last", lidars="any")
     config = options(tiny_logs, tmp_path, flow=rules, camera_time_shift={"left_camera": 0.004})
+    config = replace(config, protocol=SEVEN, camera=("front_camera", "left_camera"), scheduler="tcp://host:1")
     _remember(config)
     assert json.loads((tmp_path / PENDING).read_bytes())["flow"]["overlap"] == "last"
-    found = pending_build(tmp_path)
-    assert (found.flow, found.camera_time_shift, found.features) == (rules, {"left_camera": 0.004}, config.features)
+    assert pending_build(tmp_path) == replace(config, root=str(tiny_logs.resolve()), out=str(tmp_path))
+
+
+def test_another_protocol_is_another_version_of_the_same_frames(
+    plain: tuple[Path, BuildResult], tiny_logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "store"
+    shutil.copytree(plain[0], out)
+    arguments = ["build", "--root", str(tiny_logs), "--out", str(out), "--workers", "0", "--logs", "tiny1"]
+    arguments += ["--protocol.inputs", "0", "3", "6", "--protocol.interpolation", "1", "2", "4", "5"]
+    arguments += ["--protocol.future", "7", "8", "--protocol.train-interpolation-stride", "4"]
+    arguments += ["--protocol.evaluation-stride", "5", "--protocol.test-logs", "tiny1"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    seven = open_dataset(out)
+    assert seven.version == printed.out.splitlines()[-1] != plain[1].version
+    # The clips of the paper's protocol span frames 0 to 15 of the log, these 0 to 13: not one frame is made again.
+    assert len(list((out / "frames").glob("*/tiny1/*.zip"))) == 16
+    assert len(list((out / "frames").iterdir())) == 1
+    spans = [(r.first_frame, r.num_frames, r.input_frames, r.target_frames) for r in seven.records]
+    assert spans == [(first, 9, (0, 3, 6), (1, 2, 4, 5, 7, 8)) for first in (0, 5)]
+    assert from_json(ClipProtocol, seven.manifest.config["protocol"]) == SEVEN
+    assert main(["show", str(out)]) == 0
+    assert "protocol.inputs" in (text := capsys.readouterr().out)
+    assert "[0, 3, 6]" in text
+    main(["diff", str(out), plain[1].version[:12], seven.version[:12], "--limit", "0"])
+    assert "protocol.evaluation_stride: 20 -> 5" in capsys.readouterr().out
 
 
 def test_options_of_the_command_line(tiny_logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,15 +177,37 @@ def test_options_of_the_command_line(tiny_logs: Path, tmp_path: Path, capsys: py
     assert "expand_m" in capsys.readouterr().err
 
 
-def test_a_request_of_the_release_before_is_resumed_with_the_defaults(tiny_logs: Path, tmp_path: Path) -> None:
+def test_a_request_of_the_release_before_is_resumed_with_its_test_logs(tiny_logs: Path, tmp_path: Path) -> None:
     config = options(tiny_logs, tmp_path)
     _remember(config)
     raw = json.loads((tmp_path / PENDING).read_bytes())
-    del raw["flow"], raw["camera_time_shift"]
-    (tmp_path / PENDING).write_text(json.dumps(raw))
-    assert pending_build(tmp_path).features == config.features
-    (tmp_path / PENDING).write_text(json.dumps({**raw, "flow": {"grow": 1}}))
-    with pytest.raises(ValueError, match=r"request of another release .* start the build again"):
+    # As it was written before the protocol was an option, and before flow and camera times were.
+    old = {name: value for name, value in raw.items() if name not in ("flow", "camera_time_shift", "protocol")}
+    (tmp_path / PENDING).write_text(json.dumps({**old, "test_logs": ["tiny1"]}))
+    found = pending_build(tmp_path)
+    assert (found.features, found.protocol) == (config.features, ClipProtocol(test_logs=("tiny1",)))
+    assert found.content() == config.content()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda raw: {**raw, "flow": {"grow": 1}}, r"request of another release .*flow\.grow.* start the build again"),
+        (lambda raw: {**raw, "workers": "two"}, "workers must be an integer, got 'two'"),
+        (lambda raw: {**raw, "test_logs": []}, "request of another release .*BuildConfig has no field test_logs"),
+        (lambda raw: [raw], "must be an object, a BuildConfig"),
+    ],
+)
+def test_a_request_that_cannot_be_read_says_what_to_do(
+    tiny_logs: Path, tmp_path: Path, content: Callable[[dict], object], message: str
+) -> None:
+    _remember(options(tiny_logs, tmp_path))
+    raw = json.loads((tmp_path / PENDING).read_bytes())
+    (tmp_path / PENDING).write_text(json.dumps(content(raw)))
+    with pytest.raises(ValueError, match=message):
+        pending_build(tmp_path)
+    (tmp_path / PENDING).write_text("{")
+    with pytest.raises(ValueError, match=r"build\.json is torn .* start the build again"):
         pending_build(tmp_path)
 
 
@@ -169,3 +235,10 @@ def test_a_resumed_build_waits_as_it_did_unless_told_otherwise(tmp_path: Path) -
     del request["retry_minutes"]  # of a release before this one
     (tmp_path / PENDING).write_text(json.dumps(request))
     assert pending_build(tmp_path).retry_minutes == 0.25
+
+
+def test_frames_do_not_depend_on_the_clip_protocol(tiny_logs: Path, tmp_path: Path) -> None:
+    one, two = options(tiny_logs, tmp_path), replace(options(tiny_logs, tmp_path), protocol=SEVEN)
+    assert one.content() != two.content()
+    assert frames_key(one.content()) == frames_key(two.content())
+    assert one.frames_folder == two.frames_folder

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipelines.build.clip_index import ClipIndex, clip_records
-from store_schema.protocol import TEST_LOGS, Protocol
+from store_schema.protocol import LAST_FRAME, TEST_LOGS, ClipProtocol
 
 INPUTS, BETWEEN, AFTER = (0, 2, 4, 6, 8, 10), (1, 3, 5, 7, 9), (11, 12, 13, 14, 15)
 EXPECTED = {  # setting -> frames, stride, future
@@ -117,7 +117,10 @@ def test_refuses_missing_frames_outside_the_log(missing: set[int]) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"inputs": ()}, "at least one"),
+        ({"inputs": ()}, "start at frame 0"),
+        ({"interpolation": (), "future": ()}, "both empty"),
+        ({"future": (11, LAST_FRAME + 1)}, "frames 0..32767"),
+        ({"test_logs": ("001", "a.b")}, r"test_logs \['a.b'\] cannot be ids"),
         ({"inputs": (0, 4, 2)}, "ascending"),
         ({"inputs": (0, 2, 2)}, "ascending"),
         ({"inputs": (2, 4, 10)}, "start at frame 0"),
@@ -132,11 +135,82 @@ def test_refuses_missing_frames_outside_the_log(missing: set[int]) -> None:
 )
 def test_protocol_refuses_what_makes_no_clip(fields: dict, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Protocol(**fields)
+        ClipProtocol(**fields)
 
 
 def test_another_protocol() -> None:
-    short = Protocol(inputs=(0, 2), interpolation=(1,), future=(3,), train_interpolation_stride=3)
+    short = ClipProtocol(inputs=(0, 2), interpolation=(1,), future=(3,), train_interpolation_stride=3)
     index = clip_records("002", 7, (), test=False, protocol=short)
     assert starts(index, "train_interpolation") == [0, 3]
     assert [record.num_frames for record in index.records] == [3, 3, 4]
+
+
+@st.composite
+def protocols(draw: st.DrawFn) -> ClipProtocol:
+    """Any protocol with clips of up to 40 frames."""
+    inputs = draw(st.sets(st.integers(1, 25), max_size=6)) | {0}
+    between = draw(st.sets(st.integers(1, max(1, max(inputs))), max_size=6)) - inputs
+    between = {frame for frame in between if frame < max(inputs)}
+    after = draw(st.sets(st.integers(1, 14).map(lambda step: step + max(inputs)), max_size=5))
+    assume(between or after)
+    strides = {f"{name}_stride": draw(st.integers(1, 30)) for name in EXPECTED}
+    logs = tuple(draw(st.lists(st.sampled_from(["a", "b", "c"]))))
+    frames = {"inputs": inputs, "interpolation": between, "future": after}
+    return ClipProtocol(**{name: tuple(sorted(each)) for name, each in frames.items()}, **strides, test_logs=logs)
+
+
+@given(protocol=protocols(), frames=st.integers(0, 90), gaps=st.sets(st.integers(0, 89), max_size=4))
+def test_by_any_protocol_clips_lie_in_the_log_and_none_is_lost(
+    protocol: ClipProtocol, frames: int, gaps: set[int]
+) -> None:
+    missing = {gap for gap in gaps if gap < frames}
+    test = protocol.split("a") == "test"
+    assert test == ("a" in protocol.test_logs)
+    index = clip_records("a", frames, missing, test=test, protocol=protocol)
+    planned = {record.clip_id: record.log_frames for record in index.records}
+    for record in index.records:
+        assert record.target_frames
+        assert 0 <= record.first_frame
+        assert record.log_frames[-1] < frames
+        assert not missing & set(record.log_frames)
+        used = record.input_frames + record.target_frames
+        assert len(set(used)) == len(used)
+        assert 0 <= min(used)
+        assert set(used) <= set(range(record.num_frames))
+        assert record.num_frames - 1 in {*used, max(record.input_frames)}
+        assert record.first_frame % protocol.stride(record.setting) == 0
+    # Counted without the code: every start of every setting is a clip or was left out for a frame that is missing.
+    lengths = {
+        "train_interpolation": max(protocol.inputs) + 1,
+        "train_future": max(protocol.inputs + protocol.future) + 1,
+        "evaluation": max(protocol.inputs + protocol.future) + 1,
+    }
+    wanted = {"evaluation"} if test else set()
+    if not test and protocol.interpolation:
+        wanted.add("train_interpolation")
+    if not test and protocol.future:
+        wanted.add("train_future")
+    expected = {
+        f"a-{setting}-s{first:03d}": range(first, first + lengths[setting])
+        for setting in wanted
+        for first in range(frames)
+        if first % getattr(protocol, f"{setting}_stride") == 0 and first + lengths[setting] <= frames
+    }
+    assert planned.keys() | dict(index.left_out).keys() == expected.keys()
+    assert not planned.keys() & dict(index.left_out).keys()
+    for clip_id, frame in index.left_out:
+        assert frame == min(missing & set(expected[clip_id]))
+
+
+def test_the_order_of_the_test_logs_does_not_matter() -> None:
+    assert ClipProtocol(test_logs=("b", "a", "b")) == ClipProtocol(test_logs=("a", "b"))
+    assert hash(ClipProtocol(test_logs=("b", "a"))) == hash(ClipProtocol(test_logs=("a", "b")))
+
+
+def test_without_targets_of_a_kind_there_are_no_clips_to_train_it() -> None:
+    between = clip_records("a", 30, (), test=False, protocol=ClipProtocol(future=()))
+    assert {record.setting for record in between.records} == {"train_interpolation"}
+    after = clip_records("a", 30, (), test=False, protocol=ClipProtocol(interpolation=()))
+    assert {record.setting for record in after.records} == {"train_future"}
+    test = clip_records("a", 30, (), test=True, protocol=ClipProtocol(future=()))
+    assert [(record.num_frames, record.future_frames) for record in test.records] == [(11, ())]

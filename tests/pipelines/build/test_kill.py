@@ -14,6 +14,7 @@ import pytest
 
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import build
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 from store_schema.version.verify import verify_version
 from tests.support.logs.fake_log import write_logs
@@ -29,11 +30,13 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def version(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("reference")
-    return build(BuildConfig(root=logs, out=out, workers=0, test_logs=TEST_LOGS, clips_per_shard=1)).version
+    return build(
+        BuildConfig(root=logs, out=out, workers=0, protocol=ClipProtocol(test_logs=TEST_LOGS), clips_per_shard=1)
+    ).version
 
 
 def arguments(logs: Path, store: Path, workers: int) -> list[str]:
-    options = ["--workers", str(workers), "--clips-per-shard", "1", "--test-logs", *TEST_LOGS]
+    options = ["--workers", str(workers), "--clips-per-shard", "1", "--protocol.test-logs", *TEST_LOGS]
     return ["build", "--root", str(logs), "--out", str(store), *options]
 
 

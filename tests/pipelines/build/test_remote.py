@@ -13,6 +13,7 @@ from pipelines.__main__ import main
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import BuildResult, build
 from store_schema.files.location import files_below, location, read_range
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 from store_schema.version.reader import ClipReader
 from store_schema.version.shards import CorruptShardError
@@ -33,7 +34,9 @@ def s3() -> Iterator[S3]:
 
 
 def config(root: Path | str, out: Path | str, workers: int = 0) -> BuildConfig:
-    return BuildConfig(root=root, out=out, workers=workers, test_logs=("log1",), clips_per_shard=1)
+    return BuildConfig(
+        root=root, out=out, workers=workers, protocol=ClipProtocol(test_logs=("log1",)), clips_per_shard=1
+    )
 
 
 @pytest.fixture(scope="module")

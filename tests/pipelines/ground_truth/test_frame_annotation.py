@@ -10,12 +10,12 @@ import pytest
 
 from pipelines.features.config import FeatureConfig
 from pipelines.features.frame_features import FrameComputer, compute_frame
-from pipelines.ground_truth.point_boxes import AV2_RULES
 from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.codec import mask_from_runs
+from store_schema.flow_rules import AV2_RULES
 from tests.conftest import TINY_FRAMES
 from tests.support.logs.plain_ground_truth import plain_box_times, plain_moving_mask
 

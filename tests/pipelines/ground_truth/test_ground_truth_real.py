@@ -12,9 +12,9 @@ import pytest
 from benchmarks import ground_truth
 from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
 from pipelines.ground_truth.moving_mask import moving_mask
-from pipelines.ground_truth.point_boxes import AV2_RULES, P0_RULES, FlowRules
 from pipelines.ground_truth.scene_flow import SceneFlow, flow_ground_truth, moving_boxes
 from pipelines.sources.base import Cuboids
+from store_schema.flow_rules import AV2_RULES, P0_RULES, FlowRules
 from store_schema.labels import FlowClass
 from tests.support.logs import real_slice
 from tests.support.logs.plain_ground_truth import plain_box_times, plain_flow, plain_moving_mask

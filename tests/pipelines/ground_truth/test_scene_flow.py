@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from pipelines.ground_truth.point_boxes import FlowRules, assign_points
+from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.ground_truth.scene_flow import SceneFlow, box_corners, flow_ground_truth, moving_boxes
 from pipelines.sources.base import Cuboids, Sweep
+from store_schema.flow_rules import FlowRules
 from store_schema.labels import Bucket, FlowClass
 from tests.support.logs import real_slice
 from tests.support.logs.plain_ground_truth import plain_flow

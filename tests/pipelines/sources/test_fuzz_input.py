@@ -29,6 +29,7 @@ from pipelines.sources.pandaset import safe_pickle
 from pipelines.sources.pandaset.layout import open_logs
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.clip import Clip
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import Dataset, open_dataset
 from store_schema.version.verify import verify_version
 from tests.support.logs.fake_log import edit_table, write_log
@@ -263,7 +264,9 @@ class Built:
 
 
 def run(root: Path, store: Path, logs: tuple[str, ...] | None = None) -> BuildResult:
-    config = BuildConfig(root=root, out=store, workers=0, test_logs=("good", "linked"), logs=logs)
+    config = BuildConfig(
+        root=root, out=store, workers=0, protocol=ClipProtocol(test_logs=("good", "linked")), logs=logs
+    )
     return build(config, Console(quiet=True))
 
 
@@ -353,7 +356,7 @@ def test_good_logs_are_built_whatever_lies_beside_them(built: Built) -> None:
 
 def test_the_command_lists_every_stopped_log(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["build", "--root", str(built.root), "--out", str(built.store), "--workers", "0"]
-    assert main([*arguments, "--test-logs", "good", "linked"]) == 2
+    assert main([*arguments, "--protocol.test-logs", "good", "linked"]) == 2
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == built.result.version
     assert "Traceback" not in captured.err

@@ -12,9 +12,9 @@ from itertools import combinations, product
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.ground_truth.scene_flow import SceneFlow
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep
+from store_schema.flow_rules import FlowRules
 from store_schema.labels import PANDASET_BUCKETS, Bucket, FlowClass
 
 NEAR_M = 0.1

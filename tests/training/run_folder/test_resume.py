@@ -176,9 +176,18 @@ def test_a_run_that_has_nothing_yet_begins(config: TrainConfig) -> None:
     assert require_same_settings(config) == []
 
 
-def test_a_section_of_the_wrong_kind_is_a_difference(config: TrainConfig) -> None:
-    record(config, lambda settings: settings.update(scene=3))
-    with pytest.raises(ValueError, match="scene was 3, is"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update(scene=3), "scene must be an object, a SceneConfig, got 3"),
+        (lambda s: s["scene"]["sky"].update(enabled="yes"), r"scene\.sky\.enabled must be true or false, got 'yes'"),
+        (lambda s: s["network"].update(norm="mean"), r"network\.norm must be one of .*, got 'mean'"),
+        (lambda s: s["loader"].update(workers=0), "loader: workers, prefetch"),
+    ],
+)
+def test_a_setting_of_another_kind_is_named(config: TrainConfig, change: Any, message: str) -> None:
+    record(config, change)
+    with pytest.raises(ValueError, match=rf"config\.json holds a setting that .*\({message}"):
         require_same_settings(config)
 
 
