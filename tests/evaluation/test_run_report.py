@@ -76,6 +76,7 @@ def run(tmp_path: Path) -> Path:
     record = {
         "dataset_version": "c0ffee" * 10,
         "clips_seen": ["a", "b", "c"],
+        "frames_seen": {"street-7": [[0, 15], [40, 55]]},
         "started_at": "2026-01-01T00:00:00+00:00",
         "code_commit": NASTY,
         "packages": {"torch": "2.13.0"},
@@ -174,6 +175,7 @@ def test_newest_pictures_and_provenance_are_inside(run: Path) -> None:
     for words in ("c0ffee" * 10, "torch 2.13.0", "gpu a card, cores 16", "s3://bucket/street", "world size"):
         assert words in shown
     assert "<dt>training clips</dt><dd>3</dd>" in shown
+    assert "street-7" not in shown  # frames of every log are not one line of a page
     assert '"steps": 30' in shown
     assert "<dt>checkpoints</dt><dd>best</dd>" in shown
     assert NASTY not in text

@@ -93,6 +93,15 @@ def test_what_differs_is_named_with_both_values(tmp_path: Path) -> None:
         assert cells(printed, same) == []
 
 
+def test_clips_of_one_name_that_span_other_frames_are_a_difference(tmp_path: Path) -> None:
+    a = make_run(tmp_path / "a", 3, record={"frames_seen": {"x": [[0, 10]]}})
+    b = make_run(tmp_path / "b", 3, record={"frames_seen": {"x": [[0, 6]], "y": [[0, 0]]}})
+    older = make_run(tmp_path / "older", 3)
+    row = next(line for line in text(a, b).splitlines() if "frames trained on" in line)
+    assert row.split() == ["frames", "trained", "on", "11,", "4", "only", "here", "8,", "1", "only", "here"]
+    assert "origin: the same" in text(a, older)  # it does not say
+
+
 def test_metrics_at_the_last_common_step_over_the_last_fifty_and_at_the_ends(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", 60, lambda step: float(step), seconds=1.0, data_seconds=0.25, samples_per_second=4.0)
     b = make_run(tmp_path / "b", 80, lambda step: step + 0.5, seconds=2.0, data_seconds=0.1, samples_per_second=1.5)
