@@ -11,6 +11,9 @@ from torch import Tensor
 
 from flux4d.gaussians import Gaussians
 
+LEAST_PRESENCE = 0.05
+"""2.4 lifetimes from the own time. What is less there counts as gone where it is not drawn, as in 4DGS's kernels."""
+
 
 def presence(
     times: Tensor,  # [N]
@@ -45,3 +48,10 @@ def opacities_at(gaussians: Gaussians, time: Tensor | float) -> Tensor:
         return gaussians.opacities
     there = presence(gaussians.times, gaussians.sigma_t, time)
     return torch.where(gaussians.is_sky, gaussians.opacities, gaussians.opacities * there)
+
+
+def is_there(gaussians: Gaussians, time: Tensor | float) -> Tensor:
+    """Which Gaussians are there at `time`: those whose `presence` is at least `LEAST_PRESENCE`, and sky. [N] bool"""
+    if gaussians.sigma_t is None:
+        return torch.ones_like(gaussians.is_sky)
+    return gaussians.is_sky | (presence(gaussians.times, gaussians.sigma_t, time) >= LEAST_PRESENCE)

@@ -32,7 +32,8 @@ class RegionScores:
     d_rmse: float | None
     """Root mean square error of the rendered z-depth at the region's LiDAR pixels [m]."""
     pixels: int
-    depth_pixels: int
+    depth_pixels: int | None
+    """None: the method gives no depth."""
     lpips: float | None = None
     """LPIPS of the full image; in a mask the mean of the LPIPS map. None without a network."""
 
@@ -47,7 +48,7 @@ class ViewScores:
 
 def score_view(
     rgb: Tensor,  # [H, W, 3]
-    depth: Tensor,  # [H, W] m, z-depth
+    depth: Tensor | None,  # [H, W] m, z-depth
     truth: Truth,
     lpips: Lpips | None = None,
 ) -> ViewScores:
@@ -55,7 +56,7 @@ def score_view(
 
     Args:
         rgb: Rendered colours. [H, W, 3]
-        depth: Rendered z-depth in metres. [H, W]
+        depth: Rendered z-depth in metres, [H, W]; None: the method gives none, and depth scores are n/a.
         truth: What the view truly showed.
         lpips: Network to compare with too.
 
@@ -64,13 +65,11 @@ def score_view(
     """
     target = torch.from_numpy(truth.rgb).double()
     image = rgb.detach().cpu().double()
-    depths = depth.detach().cpu().double().numpy()
-    if image.shape != target.shape or depths.shape != target.shape[:2]:
-        raise ValueError(
-            f"rendering is {tuple(image.shape)} with depth {depths.shape}, truth is {tuple(target.shape)}: render at "
-            "the truth's camera"
-        )
-    if not (torch.isfinite(image).all() and np.isfinite(depths).all()):
+    depths = None if depth is None else depth.detach().cpu().double().numpy()
+    if image.shape != target.shape or (depths is not None and depths.shape != target.shape[:2]):
+        shapes = f"{tuple(image.shape)} with depth {None if depths is None else depths.shape}"
+        raise ValueError(f"rendering is {shapes}, truth is {tuple(target.shape)}: render at the truth's camera")
+    if not (torch.isfinite(image).all() and (depths is None or np.isfinite(depths).all())):
         raise ValueError("the rendering holds NaN or infinite values: check the Gaussians that were rendered")
     image = image.clamp(0.0, 1.0)
     error2 = (image - target).square_().mean(-1).numpy()  # [H, W], mean over channels
@@ -100,12 +99,12 @@ def depth_rmse(
 def _region(
     error2: NDArray[np.float64],  # [H, W]
     similarity: NDArray[np.float64],  # [H, W]
-    depths: NDArray[np.float64],  # [H, W]
+    depths: NDArray[np.float64] | None,  # [H, W]
     truth: Truth,
     mask: NDArray[np.bool_],  # [H, W]
 ) -> RegionScores:
     pixels = int(mask.sum())
-    rmse, depth_pixels = depth_rmse(depths, truth, mask)
+    rmse, depth_pixels = (None, None) if depths is None else depth_rmse(depths, truth, mask)
     return RegionScores(
         psnr=_psnr_of(error2[mask]),
         ssim=float(similarity[mask].mean()) if pixels else None,

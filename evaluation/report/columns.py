@@ -37,12 +37,12 @@ class HasFlow(Protocol):
     """A row with scene flow: a summary, a clip or the annotation noise floor."""
 
     @property
-    def flow(self) -> FlowScores:
-        """Its scores."""
+    def flow(self) -> FlowScores | None:
+        """Its scores; None: the method gives none."""
 
     @property
     def flow_nearest(self) -> int | None:
-        """Scored points without a Gaussian of their own; None for the floor, which has no Gaussians."""
+        """Scored points without a Gaussian of their own; None where there are no Gaussians."""
 
 
 def _flow(
@@ -53,7 +53,10 @@ def _flow(
     group: str = "",
     in_floor: bool = True,
 ) -> Column[HasFlow]:
-    return Column(name, unit, lambda row: value(row.flow), 3, better, group, in_floor)
+    def of_row(row: HasFlow) -> float | int | None:
+        return None if row.flow is None else value(row.flow)
+
+    return Column(name, unit, of_row, 3, better, group, in_floor)
 
 
 def _no_gaussian(group: str = "") -> Column[HasFlow]:

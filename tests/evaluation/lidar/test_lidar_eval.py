@@ -23,8 +23,8 @@ from evaluation.lidar.rig import GENERATED, PANDAR64, RIGS
 from evaluation.lidar.session import run_lidar
 from evaluation.lidar.tables import lidar_tables, rich_tables
 from evaluation.lidar.truth import RangeTruth
+from evaluation.methods.method import SceneMethod
 from evaluation.options import Lidar
-from evaluation.scoring.evaluate import Method
 from flux4d.gaussians import Gaussians
 from flux4d.lidar import SpinningLidar
 from pipelines.build.plan import BuildConfig
@@ -71,7 +71,7 @@ def gaussians_at(points: np.ndarray, times: np.ndarray, size: float) -> Gaussian
     )
 
 
-def perfect(path: SensorPath, frame: int) -> Method:
+def perfect(path: SensorPath, frame: int) -> SceneMethod:
     """The returns of one held-out sweep themselves."""
 
     def reconstruct(_: object) -> Gaussians:
@@ -83,13 +83,13 @@ def perfect(path: SensorPath, frame: int) -> Method:
         narrow = torch.from_numpy((0.1 * 2 * np.pi / path.rig.columns * away).astype(np.float32))
         return replace(scene, scales=narrow[:, None].repeat(1, 3))
 
-    return Method("perfect", "the truth", reconstruct)
+    return SceneMethod("perfect", "the truth", reconstruct)
 
 
 @pytest.fixture(scope="module")
 def scored(path: SensorPath) -> ScoredClip:
     """Every fifth sweep: frames 1 and 11."""
-    lifted = Method("still", "points", lambda clip: gaussians_at(clip.points.means, clip.points.times, 0.1))
+    lifted = SceneMethod("still", "points", lambda clip: gaussians_at(clip.points.means, clip.points.times, 0.1))
     return score_clip(path, [perfect(path, 1), lifted], every=5)
 
 
@@ -148,7 +148,7 @@ def test_methods_and_floors_do_not_know_the_own_car(path: SensorPath) -> None:
     inputs = path.clip.record.input_frames
     spinning = points.sensor == 0
     assert sum(len(input_points(path, frame)) for frame in inputs) == (spinning & (away >= 2.0)).sum()
-    ways = [Method("all", "", lambda _: scene), Method("kept", "", lambda _: scene.select(kept))]
+    ways = [SceneMethod("all", "", lambda _: scene), SceneMethod("kept", "", lambda _: scene.select(kept))]
     found = score_clip(path, ways, every=5)
     assert found.sensor.gaussians == {"all": len(kept), "kept": len(kept)}
     scores = [[row.scores for row in found.sweeps if row.method == name] for name in ("all", "kept")]
