@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from evaluation.__main__ import main
+from evaluation.methods.method import SceneMethod
 from evaluation.methods.observer import Observers
 from evaluation.methods.render_folder import RenderFolder
 from evaluation.methods.scene_folder import SceneFolder
@@ -321,8 +322,6 @@ def test_a_scene_from_elsewhere_takes_its_flow_from_the_gaussian_that_is_nearest
         sigma_t=torch.full_like(ghosts.times, 0.1),
     )
     config = ScoringConfig(width=WIDTH, backend="cpu")
-    from evaluation.methods.method import SceneMethod
-
     methods = [
         SceneMethod("own", "", lambda _: replace(lifted, velocities=velocities)),
         SceneMethod("foreign", "", lambda _: foreign),
