@@ -10,6 +10,8 @@ from torch import Tensor
 from flux4d.gaussians import Gaussians
 from store_schema.clip import Clip, View
 
+_SEEN = "Which clips it learned from is not known: a clip counts as seen only by the run that is named."
+
 
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
@@ -49,7 +51,7 @@ class SceneMethod:
         """What is n/a of it, and why."""
         if self.made_here:
             return ()
-        return (f"{self.name}: the scenes come from files, so the time that making them took is n/a.",)
+        return (f"{self.name}: the scenes come from files, so the time that making them took is n/a. {_SEEN}",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class ImageMethod:
     image: Callable[[Clip, View, int, int], ViewImage]
     """The clip's view at a width and height in pixels. Raises as `SceneMethod.reconstruct`."""
     has_depth: bool = False
-    """Whether every image comes with depth; False: depth is n/a, also where some image has it."""
+    """Whether every image comes with depth, or none."""
 
     @property
     def info(self) -> MethodInfo:
@@ -74,7 +76,8 @@ class ImageMethod:
         depth = "" if self.has_depth else "depth, "
         return (
             f"{self.name} gives images, not scenes: {depth}scene flow, rendered velocity, the number of Gaussians and "
-            "times are n/a. The images are scored as they are: no shutter or exposure is added to them.",
+            "times are n/a. The images are scored as they are: no shutter or exposure is added to them. "
+            f"{_SEEN}",
         )
 
 

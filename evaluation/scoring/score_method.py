@@ -99,6 +99,11 @@ def _score_images(trial: Trial, method: ImageMethod, observer: Observer | None) 
     clip, frames = trial.clip, []
     for view, truth in zip(trial.views, trial.truths, strict=True):
         image = method.image(clip, view, truth.camera.width, truth.camera.height)
+        if (image.depth is not None) != method.has_depth:
+            raise ValueError(
+                f"frame {view.frame}, {view.camera}: {method.name} gives {'no ' * method.has_depth}depth here but says "
+                f"has_depth={method.has_depth}: depth is compared in all views or in none"
+            )
         frames.append(_score_view(trial, method, view, truth, image, observer))
     row = ClipRow(
         method=method.name,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from evaluation.__main__ import main
-from evaluation.methods.method import SceneMethod
+from evaluation.methods.method import ImageMethod, SceneMethod, ViewImage
 from evaluation.methods.observer import Observers
 from evaluation.methods.render_folder import RenderFolder
 from evaluation.methods.scene_folder import SceneFolder
@@ -375,6 +375,19 @@ def test_a_name_of_a_standard_method_is_refused_beside_a_network(world, tmp_path
             tmp_path / "out",
             *("--weights", world / "weights.safetensors", "--scenes", f"flux4d={world / 'scenes' / 'flux4d'}"),
         )
+
+
+@pytest.mark.parametrize("has_depth", [False, True])
+def test_a_method_that_gives_depth_in_some_views_only_is_refused(world, has_depth):
+    def image(clip, view, width, height):
+        depth = torch.zeros(height, width) if (view.frame > 3) != has_depth else None
+        return ViewImage(torch.zeros(height, width, 3), depth)
+
+    method = ImageMethod("half", "", image, has_depth=has_depth)
+    with pytest.raises(
+        ValueError, match=rf"frame \d+, front_camera: half gives .*depth here but says has_depth={has_depth}"
+    ):
+        evaluate(clips_of(world)[:1], [method], ScoringConfig(width=WIDTH))
 
 
 def test_an_evaluation_with_what_is_not_known_travels_as_json(world, images, tmp_path):
