@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,10 @@ import tyro
 
 from evaluation.metrics.point_set import P0, PointSet
 from store_schema.command_line.options import StoreOptions
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LOG_ITSELF = "truth"
+"""What the pictures call it (`evaluation.report.pictures.TRUTH`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +28,8 @@ class ShutterOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(StoreOptions):
-    """Evaluate lifted, static and moving Gaussians of a trained network on a dataset version."""
+class ClipsAndScenes(StoreOptions):
+    """Which clips are scored, and where their scenes come from."""
 
     version: str | None = None
     """Dataset version, a hash or its beginning; None is the newest."""
@@ -32,12 +37,39 @@ class Run(StoreOptions):
     """Run folder of flux4d-train: its weights, scene settings, shutter and the clips it has seen."""
     weights: Path | None = None
     """Weights file, when there is no run folder; then no clip counts as seen."""
-    out: Path
-    """Folder for evaluation.json, table.md, report.html and pictures."""
+    scenes: tuple[str, ...] = ()
+    """Score scene files too: NAME=FOLDER, the folder holding {clip id}.safetensors (docs/scene_format.md)."""
     clips: tuple[str, ...] = ()
     """Only these clips (ids); nothing takes the evaluation clips of the split."""
     split: Literal["test", "train", "all"] = "test"
     """Split whose evaluation clips are scored."""
+    max_clips: int | None = None
+    """Stop after this many clips."""
+    device: str = "auto"
+    """Where the network works; auto takes CUDA when there is one."""
+
+    def __post_init__(self) -> None:
+        StoreOptions.__post_init__(self)
+        if self.run is not None and self.weights is not None:
+            raise ValueError("name --run RUN_DIR or --weights FILE, not both")
+        at_least(self, max_clips=1)
+        named_folders("--scenes", self.scenes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(ClipsAndScenes):
+    """Evaluate lifted, static and moving Gaussians of a trained network on a dataset version, or anyone's scenes or
+    images of its clips.
+    """
+
+    out: Path
+    """Folder for evaluation.json, table.md, report.html and pictures."""
+    renders: tuple[str, ...] = ()
+    """Score images too: NAME=FOLDER, the folder holding {clip id}/{camera}-{frame}.png or .jpg of every interpolation
+    and future view (frame counts from the clip's first, three digits), at the scored size, and perhaps depth in metres
+    as .npy beside each. They have no scene flow."""
+    save_scenes: Path | None = None
+    """Write each scene that a method makes here to {this folder}/{method}/{clip id}.safetensors."""
     points: Annotated[PointSet, tyro.conf.arg(name="")] = P0
     """Points that scene flow is scored on."""
     shutter: ShutterOptions = ShutterOptions()
@@ -58,59 +90,41 @@ class Run(StoreOptions):
     takes about 0.5 s with alex and 12 s (and 3 GB) with vgg on two CPU cores."""
     width: int | None = None
     """Rendered width in pixels; None is the stored size (the paper's 1920)."""
-    max_clips: int | None = None
-    """Stop after this many clips."""
     picture_clips: int = 6
     """Clips of which the report shows pictures."""
-    device: str = "auto"
-    """auto takes CUDA when there is one."""
     backend: Literal["auto", "cpu", "gsplat", "torch"] = "auto"
     """Rasteriser."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.run is None) == (self.weights is None):
-            raise ValueError("name either --run RUN_DIR or --weights FILE")
-        for name in ("width", "max_clips"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        ClipsAndScenes.__post_init__(self)
+        at_least(self, width=1)
+        network = self.run is not None or self.weights is not None
+        if not (network or self.scenes or self.renders):
+            raise ValueError("name either --run RUN_DIR or --weights FILE, or give --scenes or --renders NAME=FOLDER")
+        if self.save_scenes is not None and not network:
+            raise ValueError("--save-scenes writes what a network makes: name --run RUN_DIR or --weights FILE too")
+        both = named_folders("--scenes", self.scenes).keys() & named_folders("--renders", self.renders).keys()
+        if both:
+            raise ValueError(f"--scenes and --renders share the name {sorted(both)[0]}: give each its own")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lidar(StoreOptions):
+class Lidar(ClipsAndScenes):
     """Render the held-out LiDAR sweeps of evaluation clips and compare them with what was measured. Without a run or
-    weights only the lifted scene is scored. The store must still hold its frames folder."""
+    weights only the lifted scene and scene files are scored. The store must still hold its frames folder. Range images
+    are rendered on the CPU, whatever the device.
+    """
 
-    version: str | None = None
-    """Dataset version, a hash or its beginning; None is the newest."""
-    run: Path | None = None
-    """Run folder of flux4d-train: its weights, scene settings and the clips it has seen."""
-    weights: Path | None = None
-    """Weights file, when there is no run folder; then no clip counts as seen."""
     out: Path
     """Folder for lidar.json, lidar.md and lidar.html."""
-    clips: tuple[str, ...] = ()
-    """Only these clips (ids); nothing takes the evaluation clips of the split."""
-    split: Literal["test", "train", "all"] = "test"
-    """Split whose evaluation clips are scored."""
-    max_clips: int | None = None
-    """Stop after this many clips."""
     every: int = 1
     """Score every so many-th interpolation and future sweep of a clip."""
     picture_clips: int = 2
     """Clips of which lidar.html shows range images."""
-    device: str = "auto"
-    """Where the network works; auto takes CUDA when there is one. Range images are rendered on the CPU."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.run is not None and self.weights is not None:
-            raise ValueError("name --run RUN_DIR or --weights FILE, not both")
-        for name, least in (("max_clips", 1), ("every", 1), ("picture_clips", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        ClipsAndScenes.__post_init__(self)
+        at_least(self, every=1, picture_clips=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,3 +134,35 @@ class Report:
 
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder that an evaluation wrote, or a run folder of flux4d-train."""
+
+
+def named_folders(option: str, values: tuple[str, ...]) -> dict[str, Path]:
+    """NAME=FOLDER, each as given on the command line.
+
+    Raises:
+        ValueError: one does not read so, or two have one name.
+    """
+    folders: dict[str, Path] = {}
+    for value in values:
+        name, equals, folder = value.partition("=")
+        if not (equals and folder and _NAME.fullmatch(name)) or name == _LOG_ITSELF:
+            raise ValueError(
+                f"{option} takes NAME=FOLDER, got {value!r}: a name has letters, digits and . _ - only, and is not "
+                f"{_LOG_ITSELF}"
+            )
+        if name in folders:
+            raise ValueError(f"{option} names {name} twice: give each folder its own name")
+        folders[name] = Path(folder)
+    return folders
+
+
+def at_least(options: object, **least: int) -> None:
+    """Refuse numbers that are below their least.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for name, lowest in least.items():
+        value = getattr(options, name)
+        if value is not None and value < lowest:
+            raise ValueError(f"{name} must be at least {lowest}, got {value}")

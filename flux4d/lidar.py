@@ -50,7 +50,8 @@ def render_lidar(
 ) -> LidarImage:
     """Render the range image of one turn, every ray at its own time.
 
-    Each Gaussian is moved to the moment the beam passes it and seen from where the sensor is then. Sky returns
+    Each Gaussian is moved to the moment the beam passes it, has the opacity of that moment where it has a lifetime,
+    and is seen from where the sensor is then. Sky returns
     nothing and is left out. A splat has one range, that of its centre. Beams of one column are taken to fire at
     once; a Pandar64 fires a ray up to 30 columns (1.7 ms) before or after its column's moment.
 
@@ -77,7 +78,8 @@ def render_lidar(
     solid = (~gaussians.is_sky).nonzero().squeeze(1)
     paths = _paths(gaussians)
     shape = paths[solid], gaussians.quats[solid], gaussians.scales[solid], gaussians.opacities[solid]
-    splats = project_spinning(*shape, lidar, near=near, far=far, eps2d=eps2d)
+    lifetimes = None if gaussians.sigma_t is None else (gaussians.times[solid], gaussians.sigma_t[solid])
+    splats = project_spinning(*shape, lidar, lifetimes=lifetimes, near=near, far=far, eps2d=eps2d)
     of = solid[splats.index]
     channels = [splats.ranges[:, None]]
     if drop is not None:
@@ -140,5 +142,7 @@ def _check(gaussians: Gaussians, features: Tensor | None, drop: Tensor | None) -
     for name, value in {**values, "features": features}.items():
         if value is not None and not value.isfinite().all():
             raise ValueError(f"{name} of the Gaussians holds values that are not finite; check what made them")
+    if gaussians.sigma_t is not None and not (gaussians.sigma_t > 0).all():
+        raise ValueError("sigma_t of the Gaussians must be above 0 s, inf for what is always there")
     if count and not (gaussians.quats.square().sum(dim=1) > 0).all():
         raise ValueError("quats holds rows of norm zero; no rotation is meant by that")

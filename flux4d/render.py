@@ -12,6 +12,7 @@ from flux4d.cameras.image_velocity import image_velocity
 from flux4d.cameras.motion import swing
 from flux4d.cameras.shutter import displace
 from flux4d.gaussians import Gaussians
+from flux4d.lifetime import opacities_at
 from flux4d.motion import move, velocity_at
 from flux4d.rasterize import MAX_ALPHA, Backend, rasterize
 
@@ -41,7 +42,8 @@ def render(
     """Move the Gaussians to each camera's time and render them (arXiv 2512.03210, Eq. 2).
 
     Cameras with a shutter see each Gaussian at the time of its own row (`cameras.shutter`): where it is and where the
-    camera is then. Depth is then from the camera of that moment too.
+    camera is then. Depth is then from the camera of that moment too. Gaussians with a lifetime fade with the time they
+    are seen at (`flux4d.lifetime`).
 
     Args:
         gaussians: N Gaussians; sky is rendered like everything else, at its own distance.
@@ -66,12 +68,12 @@ def render(
         raise ValueError(f"background must have shape (3,), got {tuple(background.shape)}")
     images, alphas = [], []
     for camera in range(len(cameras)):
-        means, features = _seen(gaussians, cameras, camera, with_velocity, with_image_velocity, camera_flow)
+        means, opacities, features = _seen(gaussians, cameras, camera, with_velocity, with_image_velocity, camera_flow)
         drawn = rasterize(
             means,
             gaussians.quats,
             gaussians.scales,
-            gaussians.opacities,
+            opacities,
             features,
             cameras.viewmats[camera : camera + 1],
             cameras.Ks[camera : camera + 1],
@@ -107,8 +109,10 @@ def _seen(
     with_velocity: bool,
     with_image_velocity: bool,
     camera_flow: bool,
-) -> tuple[Tensor, Tensor]:
-    """Means [N, 3] for one camera, and what is blended: colour, not sky, its depth, velocities if wanted [N, D]."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Means [N, 3] and opacities [N] for one camera, and what is blended [N, D]: colour, not sky, its depth, and
+    velocities if wanted.
+    """
     viewmat, K, time = cameras.viewmats[camera], cameras.Ks[camera], cameras.times[camera]
     twist = None if cameras.twists is None else cameras.twists[camera]
     delays = None
@@ -116,15 +120,17 @@ def _seen(
         means = move(gaussians, time)
     else:
         means, delays = displace(gaussians, time, viewmat, K, twist, cameras.height, cameras.shutter)
+    seen_at = time if delays is None else time + delays
+    opacities = opacities_at(gaussians, seen_at)
     solid = (~gaussians.is_sky)[:, None].to(means)
     features = [gaussians.rgb, solid, solid * (means @ viewmat[2, :3] + viewmat[2, 3])[:, None]]
     if not (with_velocity or with_image_velocity):
-        return means, torch.cat(features, dim=1)
-    velocities = velocity_at(gaussians, time if delays is None else time + delays)
+        return means, opacities, torch.cat(features, dim=1)
+    velocities = velocity_at(gaussians, seen_at)
     if with_velocity:
         features.append(velocities)
     if with_image_velocity:
         if delays is not None and twist is not None:  # as the camera sees it, which has turned since
             velocities = velocities + swing(velocities @ viewmat[:3, :3].T, twist, delays) @ viewmat[:3, :3]
         features.append(image_velocity(means, velocities, viewmat, K, twist if camera_flow else None))
-    return means, torch.cat(features, dim=1)
+    return means, opacities, torch.cat(features, dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def _toy_store(folder: Path, clip: Clip) -> Path:
 @torch.no_grad()
 def _psnr(check: Check, clip: Clip, gaussians: Gaussians, width: int) -> float:
     """Mean PSNR over all target views, dB."""
-    assert all(getattr(gaussians, field.name).device.type == check.device.type for field in fields(gaussians))
+    assert all(column.device.type == check.device.type for column in gaussians.columns().values())
     values = []
     for view in targets(clip):
         target = make_target(view, width, check.device)

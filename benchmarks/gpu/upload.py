@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import fields
 
 import torch
 
 from benchmarks.gpu.subject import Check, Outcome, targets
 from flux4d.cameras.posed import rendered_size
-from flux4d.gaussians import Gaussians
 from flux4d.lift.packed import PackedTensors
 from flux4d.lift.scene import pack_clip
 from flux4d.supervision.target import pack_target, scale_depth
@@ -71,9 +69,9 @@ def _packed(check: Check) -> PackedSample:
 
 def _differing(host: Sample, device: Sample) -> list[str]:
     names = [
-        field.name
-        for field in fields(Gaussians)
-        if not torch.equal(getattr(host.gaussians, field.name), getattr(device.gaussians, field.name).cpu())
+        name
+        for name, column in host.gaussians.columns().items()
+        if not torch.equal(column, getattr(device.gaussians, name).cpu())
     ]
     for number, (here, there) in enumerate(zip(host.targets, device.targets, strict=True)):
         # Means of pixels may be added up in another order.

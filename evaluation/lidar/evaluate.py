@@ -17,7 +17,7 @@ from evaluation.lidar.own_car import without_own_car
 from evaluation.lidar.path import SensorPath
 from evaluation.lidar.results import RangeKind, SensorRow, SweepRow
 from evaluation.lidar.truth import OWN_BODY, RangeTruth
-from evaluation.scoring.evaluate import Method
+from evaluation.methods.method import SceneMethod
 from flux4d.gaussians import Gaussians
 from flux4d.lidar import BEAM_EPS2D, SpinningLidar, render_lidar
 
@@ -63,7 +63,7 @@ def render_sweep(scene: Gaussians, lidar: SpinningLidar, *, eps2d: float = BEAM_
 
 def score_clip(
     path: SensorPath,
-    methods: Sequence[Method],
+    methods: Sequence[SceneMethod],
     *,
     every: int = 1,
     seen: bool = False,
@@ -111,7 +111,10 @@ def score_clip(
     for method in methods:
         start = time.perf_counter()
         scene = without_own_car(method.reconstruct(path.clip).to("cpu"), path)
-        seconds[method.name], gaussians[method.name] = time.perf_counter() - start, len(scene)
+        gaussians[method.name], taken = len(scene), "read from its file"
+        if method.made_here:
+            seconds[method.name] = time.perf_counter() - start
+            taken = f"reconstructed in {seconds[method.name]:.2f} s"
         for frame in frames:
             start = time.perf_counter()
             image = render_sweep(scene, turns[frame])
@@ -121,10 +124,7 @@ def score_clip(
             if observer is not None:
                 observer.sweep(path, method.name, frame, truths[frame], image)
         if progress is not None:
-            progress(
-                f"{record.clip_id} {method.name}: {len(frames)} sweeps, {len(scene)} Gaussians, reconstructed in "
-                f"{seconds[method.name]:.2f} s"
-            )
+            progress(f"{record.clip_id} {method.name}: {len(frames)} sweeps, {len(scene)} Gaussians, {taken}")
     for frame in frames:
         for name, ranges in floor_images(path, frame, turns[frame]).items():
             add(name, "floor", frame, ranges, ranges > 0, None)

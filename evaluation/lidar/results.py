@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from evaluation.lidar.metrics import LidarScores
-from evaluation.scoring.results import MethodInfo
+from evaluation.methods.method import MethodInfo
 from store_schema.clip import Role
 
 RangeKind = Literal["expected", "median", "floor"]

@@ -16,16 +16,16 @@ from evaluation.lidar.pictures import SweepPictures
 from evaluation.lidar.results import LidarEvaluation
 from evaluation.lidar.rig import RIGS, LidarRig
 from evaluation.lidar.tables import NOTES, ROLES, lidar_tables, rich_tables
+from evaluation.methods.method import MethodInfo, SceneMethod
+from evaluation.methods.standard import lifted_method, standard_methods
 from evaluation.metrics.point_set import PointSet
-from evaluation.options import Lidar, Run
+from evaluation.options import Lidar
 from evaluation.report.provenance import machine_lines
 from evaluation.report.table_text import markdown
 from evaluation.scoring.clip_choice import chosen_records
-from evaluation.scoring.evaluate import Method
-from evaluation.scoring.methods import lifted_method, standard_methods
-from evaluation.scoring.results import MethodInfo
 from evaluation.scoring.seen_frames import NOTHING_SEEN, seen_frames
-from evaluation.session import Trained, load_trained
+from evaluation.session import scene_folders
+from evaluation.trained import Trained, load_trained
 from flux4d.device import resolve_device
 from flux4d.lift.scene import SceneConfig
 from store_schema.command_line.progress import progress_bars
@@ -52,10 +52,11 @@ def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
     console = Console(stderr=True)
     device = resolve_device(command.device)
     dataset = open_dataset(command.place, command.version)
-    trained = _trained(command, device)
+    trained = load_trained(command.run, command.weights, device)
     seen = seen_frames(trained.record) if trained else NOTHING_SEEN
     records = chosen_records(dataset, command.clips, command.split, command.max_clips)
-    frames, methods = frames_folder(dataset), _methods(trained, device)
+    files = scene_folders(command, dataset, records, device)
+    frames, methods = frames_folder(dataset), (*_methods(trained, device), *(folder.method for folder in files))
     pictures, notes, scored = SweepPictures(command.picture_clips, command.every), list[str](), list[ScoredClip]()
 
     def say(line: str) -> None:
@@ -81,7 +82,7 @@ def run_lidar(command: Lidar, rigs: Sequence[LidarRig] = RIGS) -> Path:
         weights=str(trained.weights) if trained else "",
         weights_hash=hash_file(trained.weights) if trained else "",
         machine=machine_lines(device),
-        methods=(*(MethodInfo(m.name, m.description) for m in methods), *(MethodInfo(*f) for f in FLOORS.items())),
+        methods=(*(method.info for method in methods), *(MethodInfo(*f) for f in FLOORS.items())),
         every=command.every,
         sensors=tuple(clip.sensor for clip in scored),
         sweeps=tuple(row for clip in scored for row in clip.sweeps),
@@ -104,13 +105,7 @@ def _write(folder: Path, evaluation: LidarEvaluation, pictures: SweepPictures) -
     write_page(folder / PAGE, evaluation, pictures.pictures)
 
 
-def _trained(command: Lidar, device: torch.device) -> Trained | None:
-    if command.run is None and command.weights is None:
-        return None
-    return load_trained(Run(store=command.store, run=command.run, weights=command.weights, out=command.out), device)
-
-
-def _methods(trained: Trained | None, device: torch.device) -> Sequence[Method]:
+def _methods(trained: Trained | None, device: torch.device) -> Sequence[SceneMethod]:
     """The three standard methods, or without a network the first of them."""
     if trained is not None:
         return standard_methods(trained.network, trained.scene, device, EVERYWHERE)

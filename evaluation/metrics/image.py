@@ -34,7 +34,8 @@ class RegionScores:
     depth_rmse: float | None = field(metadata={"was": "d_rmse"})
     """Root mean square error of the rendered z-depth at the region's LiDAR pixels [m]."""
     pixels: int
-    depth_pixels: int
+    depth_pixels: int | None
+    """None: the method gives no depth."""
     lpips: float | None = None
     """LPIPS of the full image; in a mask the mean of the LPIPS map. None without a network."""
     measured: dict[str, float | None] = field(default_factory=dict)
@@ -51,7 +52,7 @@ class ViewScores:
 
 def score_view(
     rgb: Tensor,  # [H, W, 3]
-    depth: Tensor,  # [H, W] m, z-depth
+    depth: Tensor | None,  # [H, W] m, z-depth
     truth: Truth,
     lpips: Lpips | None = None,
 ) -> ViewScores:
@@ -59,7 +60,7 @@ def score_view(
 
     Args:
         rgb: Rendered colours. [H, W, 3]
-        depth: Rendered z-depth in metres. [H, W]
+        depth: Rendered z-depth in metres, [H, W]; None: the method gives none, and depth scores are n/a.
         truth: What the view truly showed.
         lpips: Network to compare with too.
 
@@ -68,13 +69,11 @@ def score_view(
     """
     target = torch.from_numpy(truth.rgb).double()
     image = rgb.detach().cpu().double()
-    depths = depth.detach().cpu().double().numpy()
-    if image.shape != target.shape or depths.shape != target.shape[:2]:
-        raise ValueError(
-            f"rendering is {tuple(image.shape)} with depth {depths.shape}, truth is {tuple(target.shape)}: render at "
-            "the truth's camera"
-        )
-    if not (torch.isfinite(image).all() and np.isfinite(depths).all()):
+    depths = None if depth is None else depth.detach().cpu().double().numpy()
+    if image.shape != target.shape or (depths is not None and depths.shape != target.shape[:2]):
+        shapes = f"{tuple(image.shape)} with depth {None if depths is None else depths.shape}"
+        raise ValueError(f"rendering is {shapes}, truth is {tuple(target.shape)}: render at the truth's camera")
+    if not (torch.isfinite(image).all() and (depths is None or np.isfinite(depths).all())):
         raise ValueError("the rendering holds NaN or infinite values: check the Gaussians that were rendered")
     image = image.clamp(0.0, 1.0)
     error2 = (image - target).square_().mean(-1).numpy()  # [H, W], mean over channels
@@ -110,7 +109,7 @@ def _scores(
 ) -> RegionScores:
     mask = region.mask
     pixels = int(mask.sum())
-    rmse, depth_pixels = depth_rmse(region.depth, region.truth, mask)
+    rmse, depth_pixels = (None, None) if region.depth is None else depth_rmse(region.depth, region.truth, mask)
     return RegionScores(
         psnr=_psnr_of(error2[mask]),
         ssim=float(similarity[mask].mean()) if pixels else None,

@@ -110,7 +110,7 @@ class Quantity:
     def of(self, result: Any) -> float | None:
         """Its value in a `ClipRow`, a `MethodSummary` or whatever has their `interpolation`, `future` and `flow`."""
         if self.spot == "flow":
-            return self.metric.value(result.flow)
+            return None if result.flow is None else self.metric.value(result.flow)
         images = getattr(result, self.role)
         return self.metric.value(images.moving if self.moving else images.full)
 

@@ -15,6 +15,6 @@ class Region:
     """A rendering beside its truth; only pixels inside the mask count."""
 
     rgb: NDArray[np.float64]  # [H, W, 3] rendered colours, sRGB-coded, clipped to [0, 1]
-    depth: NDArray[np.float64]  # [H, W] rendered z-depth, m
+    depth: NDArray[np.float64] | None  # [H, W] rendered z-depth, m; None: the method gives none
     truth: Truth
     mask: NDArray[np.bool_]  # [H, W]

@@ -11,6 +11,7 @@ from evaluation.metrics.metric import ARROWS, Metric, Place, Quantity
 from evaluation.metrics.table import BY_KEY, quantities
 from store_schema.labels import Bucket
 
+T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 Better = Literal["higher", "lower", "neither"]
 
@@ -39,12 +40,12 @@ class HasFlow(Protocol):
     """A row with scene flow: a summary, a clip or the annotation noise floor."""
 
     @property
-    def flow(self) -> FlowScores:
-        """Its scores."""
+    def flow(self) -> FlowScores | None:
+        """Its scores; None: the method gives none."""
 
     @property
     def flow_nearest(self) -> int | None:
-        """Scored points without a Gaussian of their own; None for the floor, which has no Gaussians."""
+        """Scored points without a Gaussian of their own; None where there are no Gaussians."""
 
 
 NO_GAUSSIAN = "no Gaussian"
@@ -57,8 +58,13 @@ def metric_column(quantity: Quantity, name: str, group: str = "") -> Column[Any]
     return Column(name, metric.unit, quantity.of, metric.digits, metric.better, group, metric.in_floor)
 
 
+def _of_flow(value: Callable[[FlowScores], T]) -> Callable[[HasFlow], T | None]:
+    """A number of a row's scene flow; None where the row has none."""
+    return lambda row: None if row.flow is None else value(row.flow)
+
+
 def _count(name: str, value: Callable[[FlowScores], int | None], group: str = "") -> Column[HasFlow]:
-    return Column(name, "", lambda row: value(row.flow), group=group)
+    return Column(name, "", _of_flow(value), group=group)
 
 
 def _flow_columns(place: Place, group: str = "") -> list[Column[HasFlow]]:
@@ -93,7 +99,7 @@ def _of_class(
 ) -> Column[HasFlow]:
     """A metric whose mean over classes is in the table, of one class."""
     column = metric_column(Quantity(metric, "flow"), metric.symbol, group)
-    return replace(column, value=lambda row: value(row.flow), in_floor=in_floor)
+    return replace(column, value=_of_flow(value), in_floor=in_floor)
 
 
 def bucket_columns() -> list[Column[HasFlow]]:

@@ -206,7 +206,8 @@ def _provenance(evaluation: Evaluation, info: RunInfo) -> str:
     lines = {
         "dataset version": info.dataset_version,
         "store": info.store,
-        "weights": f"{info.weights} (blake3 {info.weights_hash})",
+        "weights": f"{info.weights} (blake3 {info.weights_hash})" if info.weights else "none",
+        **{f"files of {name}": text for name, text in info.files.items()},
         "rasteriser": evaluation.backend,
         **{f"evaluated on: {name}": text for name, text in info.machine.items()},
         **{f"training: {name}": text for name, text in info.record.items()},

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from evaluation.methods.method import Method, SceneMethod, ViewImage
 from evaluation.metrics.truth import Truth
 from evaluation.pages.birds_eye import Window, birds_eye, window_around
 from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp, velocity_colours, velocity_wheel
-from evaluation.scoring.evaluate import Method
 from flux4d.gaussians import Gaussians
+from flux4d.lifetime import is_there
 from flux4d.motion import move, velocity_at
-from flux4d.render import Rendering
 from store_schema.clip import Clip, Role, View
 from store_schema.json_dataclass import load_json, save_json
 
@@ -68,7 +68,7 @@ class PictureIndex:
 
 
 class PictureBook:
-    """Draws pictures of the first clips while they are evaluated (an `evaluation.scoring.evaluate.Observer`).
+    """Draws pictures of the first clips while they are evaluated (an `evaluation.methods.observer.Observer`).
 
     Of each clip it takes the middle interpolation and the middle future frame of the first camera.
     """
@@ -91,13 +91,13 @@ class PictureBook:
         """Only the frames that are drawn need a velocity image."""
         return self._draws(clip) and view in _chosen_views(clip)
 
-    def scene(self, clip: Clip, method: Method, gaussians: Gaussians) -> None:
+    def scene(self, clip: Clip, method: SceneMethod, gaussians: Gaussians) -> None:
         """Draw the moving scene from above, and the truth once per clip."""
         if not self._draws(clip):
             return
         clip_id = clip.record.clip_id
         frame, role, time = _moment(clip)
-        solid = gaussians.select(~gaussians.is_sky)
+        solid = gaussians.select(~gaussians.is_sky & is_there(gaussians, time))
         means = move(solid, time).cpu().numpy()
         if clip_id not in self._windows:
             self._windows[clip_id] = window_around(clip.points.means[clip.points.in_view][:, :2])
@@ -112,17 +112,19 @@ class PictureBook:
         )
         self._save(image, clip_id, method.name, "birds_eye", frame, role, lossless=True)
 
-    def frame(self, clip: Clip, method: Method, view: View, rendering: Rendering, truth: Truth) -> None:
-        """Draw one rendered view beside its truth."""
-        if rendering.velocity is None or not self.wants_velocity(clip, view):
+    def frame(self, clip: Clip, method: Method, view: View, image: ViewImage, truth: Truth) -> None:
+        """Draw one view beside its truth, as far as the method gives it."""
+        if not self.wants_velocity(clip, view):
             return
-        rgb = rendering.rgb[0].cpu().numpy().clip(0.0, 1.0)
+        rgb = image.rgb.cpu().numpy().clip(0.0, 1.0)
         drawn = {
             "image": _uint8(rgb),
             "error": ramp(np.abs(rgb - truth.rgb).mean(-1) / FULL_ERROR, ERROR_RAMP),
-            "depth": depth_colours(rendering.depth[0, ..., 0].cpu().numpy(), NEAR_M, FAR_M),
-            "velocity": velocity_colours(rendering.velocity[0].cpu().numpy(), FULL_SPEED_MPS),
         }
+        if image.depth is not None:
+            drawn["depth"] = depth_colours(image.depth.cpu().numpy(), NEAR_M, FAR_M)
+        if image.velocity is not None:
+            drawn["velocity"] = velocity_colours(image.velocity.cpu().numpy(), FULL_SPEED_MPS)
         clip_id = clip.record.clip_id
         for kind, pixels in drawn.items():
             self._save(Image.fromarray(pixels), clip_id, method.name, kind, view.frame, view.role)

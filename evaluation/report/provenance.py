@@ -23,6 +23,7 @@ class RunInfo:
     dataset_version: str
     store: str
     weights: str
+    """Empty where no network was scored; so is its hash."""
     weights_hash: str
     config: str
     """Resolved training configuration as JSON text; empty without a run folder."""
@@ -34,6 +35,8 @@ class RunInfo:
     scene: str = ""
     """Settings the scored scenes were lifted with, as JSON text: the run's, and today's defaults with weights alone."""
     curves: tuple[Curve, ...] = field(default_factory=tuple)
+    files: dict[str, str] = field(default_factory=dict)
+    """Folder and hash of what was scored from files, by method."""
 
 
 def flat_record(record: dict[str, Any]) -> dict[str, str]:

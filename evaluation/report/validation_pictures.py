@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from evaluation.methods.method import Method, SceneMethod, ViewImage
 from evaluation.metrics.truth import Truth
 from evaluation.pages.colours import ERROR_RAMP, ramp
 from evaluation.report.pictures import FULL_ERROR
-from evaluation.scoring.evaluate import Method
 from flux4d.gaussians import Gaussians
-from flux4d.render import Rendering
 from store_schema.clip import Clip, View
 from store_schema.files.atomic import write_atomic
 
@@ -22,7 +21,7 @@ _GAP = 4  # white pixels between two panels
 
 
 class ViewSheets:
-    """Draws the first target views of each clip while it is scored (an `evaluation.scoring.evaluate.Observer`).
+    """Draws the first target views of each clip while it is scored (an `evaluation.methods.observer.Observer`).
 
     A sheet shows the image, the rendering and the absolute error, mean over channels, black at 0 and brightest from
     `evaluation.report.pictures.FULL_ERROR` on. Files are ``{prefix}_{clip id}_{camera}-{frame:03d}.jpg``.
@@ -46,16 +45,16 @@ class ViewSheets:
         """Never: no velocity is drawn."""
         return False
 
-    def scene(self, clip: Clip, method: Method, gaussians: Gaussians) -> None:
+    def scene(self, clip: Clip, method: SceneMethod, gaussians: Gaussians) -> None:
         """Nothing is drawn of a whole scene."""
 
-    def frame(self, clip: Clip, method: Method, view: View, rendering: Rendering, truth: Truth) -> None:
+    def frame(self, clip: Clip, method: Method, view: View, image: ViewImage, truth: Truth) -> None:
         """Draw the view if it is among the first of its clip."""
         clip_id = clip.record.clip_id
         if self._drawn.get(clip_id, 0) >= self.views_per_clip:
             return
         self._drawn[clip_id] = self._drawn.get(clip_id, 0) + 1
-        rgb = rendering.rgb[0].detach().cpu().numpy().clip(0.0, 1.0)
+        rgb = image.rgb.detach().cpu().numpy().clip(0.0, 1.0)
         error = ramp(np.abs(rgb - truth.rgb).mean(-1) / FULL_ERROR, ERROR_RAMP)
         panels = [_uint8(truth.rgb), _uint8(rgb), error]
         name = f"{view.camera}-{view.frame:03d}"

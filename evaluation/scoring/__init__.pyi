@@ -1,8 +1,5 @@
-from .evaluate import (
-    Method as Method,
-)
-from .evaluate import (
-    Observer as Observer,
+from .config import (
+    ScoringConfig as ScoringConfig,
 )
 from .evaluate import (
     evaluate as evaluate,
@@ -16,17 +13,8 @@ from .imaging import (
 from .imaging import (
     Imaging as Imaging,
 )
-from .methods import (
-    lifted_method as lifted_method,
-)
-from .methods import (
-    standard_methods as standard_methods,
-)
 from .results import (
     Evaluation as Evaluation,
-)
-from .results import (
-    MethodInfo as MethodInfo,
 )
 from .validation import (
     Validation as Validation,

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.methods.method import MethodInfo
 from evaluation.metrics.flow import FlowAccumulator
-from evaluation.metrics.point_set import P0, PointSet
-from evaluation.scoring.imaging import IDEAL, Imaging
+from evaluation.scoring.config import DEFAULTS, ScoringConfig
 from evaluation.scoring.noise_floor import MeasuredFloor, group_floors
 from evaluation.scoring.results import (
     GROUPS,
@@ -19,11 +19,10 @@ from evaluation.scoring.results import (
     Evaluation,
     FrameRow,
     Group,
-    MethodInfo,
     MethodSummary,
     summarise_images,
+    total,
 )
-from flux4d.rasterize import Backend
 from store_schema.json_dataclass import from_json, to_json
 
 
@@ -33,7 +32,8 @@ class MethodScores:
 
     row: ClipRow
     frames: tuple[FrameRow, ...]
-    flow: FlowAccumulator
+    flow: FlowAccumulator | None
+    """None: the method gives none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,11 +72,7 @@ class ClipScores:
 def aggregate(
     scores: Iterable[ClipScores],
     methods: Sequence[MethodInfo],
-    *,
-    backend: Backend = "auto",
-    points: PointSet = P0,
-    imaging: Imaging = IDEAL,
-    dataset_options: str = "",
+    config: ScoringConfig = DEFAULTS,
 ) -> Evaluation:
     """Make one evaluation of the scores of its clips.
 
@@ -85,10 +81,7 @@ def aggregate(
     Args:
         scores: Scores of each clip, as `evaluation.scoring.evaluate.score_clips` yields them with these settings.
         methods: What was compared.
-        backend: Rasteriser, for the record as all that follows.
-        points: Points that scene flow was scored on.
-        imaging: Shutter and exposures of the renderings.
-        dataset_options: What of the dataset is not the protocol's, in words.
+        config: How, for the record.
 
     Raises:
         ValueError: there is no clip, a clip comes twice, clips differ in size, or one was not scored by these methods.
@@ -100,18 +93,18 @@ def aggregate(
         protocol=clips[0].protocol,
         width=clips[0].width,
         height=clips[0].height,
-        backend=backend,
+        backend=config.backend,
         methods=tuple(methods),
         summaries=tuple(_summaries(clips, [method.name for method in methods])),
         clips=tuple(result.row for clip in clips for result in clip.methods),
         frames=tuple(row for clip in clips for result in clip.methods for row in result.frames),
         notes=tuple(dict.fromkeys(note for clip in clips for note in clip.notes)),
-        points=points,
+        points=config.points,
         floors=tuple(group_floors([clip.floor for clip in clips])),
         lpips=next((clip.lpips for clip in reversed(clips) if clip.lpips), ""),
-        dataset_options=dataset_options,
+        dataset_options=config.dataset_options,
         clip_floors=tuple(clip.floor.clip for clip in clips),
-        imaging=imaging,
+        imaging=config.imaging,
     )
 
 
@@ -151,15 +144,23 @@ def _summary(name: str, group: Group, members: Sequence[MethodScores]) -> Method
     frames = [row for result in members for row in result.frames]
     flow = FlowAccumulator()
     for result in members:
-        flow.merge(result.flow)
+        if result.flow is not None:
+            flow.merge(result.flow)
+    known = all(result.flow is not None for result in members)
     return MethodSummary(
         method=name,
         group=group,
         clips=len(members),
         interpolation=summarise_images(frames, "interpolation"),
         future=summarise_images(frames, "future"),
-        flow=flow.result(),
-        flow_nearest=sum(result.row.flow_nearest for result in members),
-        reconstruct_seconds=sum(result.row.reconstruct_seconds for result in members) / len(members),
-        render_seconds=sum(result.row.render_seconds for result in members) / len(members),
+        flow=flow.result() if known else None,
+        flow_nearest=total(result.row.flow_nearest for result in members),
+        reconstruct_seconds=_mean([result.row.reconstruct_seconds for result in members]),
+        render_seconds=_mean([result.row.render_seconds for result in members]),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None when one is not known."""
+    added = total(values)
+    return None if added is None else added / len(values)

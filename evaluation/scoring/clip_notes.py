@@ -29,7 +29,11 @@ def progress_line(row: ClipRow) -> str:
     """One line on a method's scores of a clip."""
     psnr = row.interpolation.full.psnr
     shown = "n/a" if psnr is None else f"{psnr:.2f} dB"
-    return (
-        f"{row.clip_id} {row.method}: interpolation {shown}, {row.gaussians} Gaussians, "
-        f"reconstructed in {row.reconstruct_seconds:.2f} s, {row.render_seconds:.2f} s a view"
-    )
+    parts = [f"{row.clip_id} {row.method}: interpolation {shown}"]
+    if row.gaussians is not None:
+        parts.append(f"{row.gaussians} Gaussians")
+    if row.reconstruct_seconds is not None:
+        parts.append(f"reconstructed in {row.reconstruct_seconds:.2f} s")
+    if row.render_seconds is not None:
+        parts.append(f"{row.render_seconds:.2f} s a view")
+    return ", ".join(parts)

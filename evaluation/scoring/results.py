@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+from evaluation.methods.method import MethodInfo
 from evaluation.metrics.flow import FlowScores
 from evaluation.metrics.image import RegionScores, ViewScores
 from evaluation.metrics.point_set import P0, PointSet
@@ -46,7 +47,8 @@ class RegionSummary:
     depth_frames: int
     """Frames with at least one LiDAR pixel in the region."""
     pixels: int
-    depth_pixels: int
+    depth_pixels: int | None
+    """None: the method gives no depth."""
     lpips: float | None = None
     """Over the same frames as SSIM; None without a network."""
     measured: dict[str, float | None] = field(default_factory=dict)
@@ -71,15 +73,16 @@ class ClipRow:
     seen: bool
     interpolation: ImageSummary
     future: ImageSummary
-    flow: FlowScores
-    gaussians: int
-    flow_nearest: int
+    flow: FlowScores | None
+    """None where the method gives images: it has no scene flow, Gaussians or times."""
+    gaussians: int | None
+    flow_nearest: int | None
     """Scored points without a Gaussian of their own: they took the nearest one's velocity."""
     flow_without_next_sweep: int
     """Points of the last input frame left out because the clip ends there."""
-    reconstruct_seconds: float
-    """With the fit of exposures, where there is one."""
-    render_seconds: float
+    reconstruct_seconds: float | None
+    """With the fit of exposures, where there is one; None for scenes from files."""
+    render_seconds: float | None
     """Mean over the rendered views; with a shutter, colours and depth are two renderings."""
 
 
@@ -92,10 +95,10 @@ class MethodSummary:
     clips: int
     interpolation: ImageSummary
     future: ImageSummary
-    flow: FlowScores
-    flow_nearest: int
-    reconstruct_seconds: float
-    render_seconds: float
+    flow: FlowScores | None
+    flow_nearest: int | None
+    reconstruct_seconds: float | None
+    render_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,6 @@ class GroupFloor:
     clips: int
     flow: FlowScores | None
     """Pooled over the group's clips; None when one of them has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class MethodInfo:
-    """Name and one line of explanation."""
-
-    name: str
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +183,7 @@ def summarise_regions(regions: Iterable[RegionScores | None]) -> RegionSummary:
         frames=len(rows),
         depth_frames=len(depths),
         pixels=sum(region.pixels for region in rows),
-        depth_pixels=sum(region.depth_pixels for region in rows),
+        depth_pixels=total(region.depth_pixels for region in rows),
         lpips=_mean([region.lpips for region in rows if region.lpips is not None]),
         measured={
             key: _mean([value for region in rows if (value := region.measured.get(key)) is not None])
@@ -201,6 +196,19 @@ def summarise_images(rows: Sequence[FrameRow], role: Role) -> ImageSummary:
     """Average the rows of one role."""
     scores = [row.scores for row in rows if row.role == role]
     return ImageSummary(summarise_regions(s.full for s in scores), summarise_regions(s.moving for s in scores))
+
+
+Number = TypeVar("Number", int, float)
+
+
+def total(values: Iterable[Number | None]) -> Number | None:
+    """Sum in order; None when one is not known."""
+    added: Number = 0
+    for value in values:
+        if value is None:
+            return None
+        added += value
+    return added
 
 
 def _mean(values: Sequence[float]) -> float | None:

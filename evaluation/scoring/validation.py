@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import torch
 
+from evaluation.methods.observer import Observer
+from evaluation.methods.standard import standard_methods
 from evaluation.metrics.table import quantities
 from evaluation.scoring.aggregate import ClipScores, aggregate
-from evaluation.scoring.evaluate import Observer, score_clips
+from evaluation.scoring.config import ScoringConfig
+from evaluation.scoring.evaluate import score_clips
 from evaluation.scoring.imaging import Imaging
-from evaluation.scoring.methods import standard_methods
 from evaluation.scoring.results import MethodSummary, RegionSummary
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig
@@ -105,15 +107,15 @@ def validate(
             clip.
         CorruptShardError: from `clips`, when the stored bytes of one are damaged.
     """
-    imaging = Imaging(shutter)
+    config = ScoringConfig(width=width, backend=backend, imaging=Imaging(shutter))
     method = standard_methods(network, scene, device)[-1]
     with _modes_kept(network):
-        own = score_clips(clips, [method], width=width, backend=backend, imaging=imaging, observer=observer)
+        own = score_clips(clips, [method], config, observer=observer)
     parts = gather(json.dumps([scores.to_json() for scores in own], allow_nan=False).encode())
     scores = [ClipScores.from_json(value) for part in parts for value in json.loads(part)]
     # Sums of floats depend on their order, so it must not depend on who scored what.
     scores.sort(key=lambda clip: clip.clip_id)
-    pooled = aggregate(scores, [method.info], backend=backend, imaging=imaging)
+    pooled = aggregate(scores, [method.info], config)
     summary = pooled.summary(method.name)
     assert summary is not None
     return Validation(
@@ -147,6 +149,6 @@ def _counts(summary: MethodSummary) -> dict[str, int]:
         counts[f"{role}/views{suffix}"] = region.frames
         counts[f"{role}/pixels{suffix}"] = region.pixels
         counts[f"{role}/depth_views{suffix}"] = region.depth_frames
-        counts[f"{role}/depth_pixels{suffix}"] = region.depth_pixels
+        counts[f"{role}/depth_pixels{suffix}"] = region.depth_pixels or 0  # never None: a scene has depth
     counts |= {f"flow/{name}": getattr(summary.flow, name) for name in _FLOW_COUNTS}
-    return counts | {"flow/nearest": summary.flow_nearest}
+    return counts | {"flow/nearest": summary.flow_nearest or 0}  # never None: a scene has Gaussians

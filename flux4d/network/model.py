@@ -186,14 +186,12 @@ class Flux4D(nn.Module):
         shift = torch.tanh(shift) * (config.max_offset * config.voxels.size)
         low = torch.where(sky, 0.25 * gaussians.scales, bounds.min_scale)
         high = torch.where(sky, 4.0 * gaussians.scales, bounds.max_scale)
-        return Gaussians(
+        return replace(
+            gaussians,
             means=gaussians.means + shift.masked_fill(sky, 0.0),
             quats=nn.functional.normalize(nn.functional.normalize(gaussians.quats, dim=1) + turn, dim=1),
             scales=torch.minimum(torch.maximum(gaussians.scales * log_scale.exp(), low), high),
             opacities=torch.sigmoid(_logit(gaussians.opacities) + opacity[:, 0]),
             rgb=torch.sigmoid(_logit(gaussians.rgb) + colour),
-            times=gaussians.times,
             velocities=(velocity * config.velocity_unit).masked_fill(sky, 0.0).reshape(len(gaussians), -1, 3),
-            is_sky=gaussians.is_sky,
-            source=gaussians.source,
         )

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from evaluation.__main__ import main
+from evaluation.methods.method import SceneMethod
 from evaluation.metrics.point_set import PointSet
-from evaluation.options import Run
 from evaluation.pages.birds_eye import Window, birds_eye, window_around
 from evaluation.pages.charts import Curve, line_chart
 from evaluation.pages.colours import depth_colours, velocity_colours, velocity_wheel
@@ -27,11 +27,12 @@ from evaluation.report.provenance import RunInfo
 from evaluation.report.tables import detail_tables
 from evaluation.run_folder.files import RunFiles
 from evaluation.run_report.log import read_curves
-from evaluation.scoring.evaluate import Method, evaluate
+from evaluation.scoring.config import ScoringConfig
+from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.results import Evaluation
 from evaluation.scoring.seen_frames import SeenFrames
-from evaluation.session import load_trained
+from evaluation.trained import load_trained
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig, lift_clip
 from flux4d.lift.sky import SkyConfig
@@ -82,11 +83,12 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     clip = make_clip(per_frame=150)
     methods = [
-        Method("one", NASTY, lambda c: lift_clip(c, SCENE)),
-        Method("two", "same", lambda c: lift_clip(c, SCENE)),
+        SceneMethod("one", NASTY, lambda c: lift_clip(c, SCENE)),
+        SceneMethod("two", "same", lambda c: lift_clip(c, SCENE)),
     ]
     book = PictureBook(folder / "pictures", max_width=64)
-    evaluation = evaluate([clip], methods, backend="cpu", seen_frames=SeenFrames({"toy": ((0, 15),)}), observer=book)
+    config = ScoringConfig(backend="cpu", seen_frames=SeenFrames({"toy": ((0, 15),)}))
+    evaluation = evaluate([clip], methods, config, observer=book)
     index = book.close()
     write_report(folder / "report.html", evaluation, index, folder / "pictures", INFO)
     return folder, evaluation, index
@@ -135,8 +137,8 @@ def test_points_left_out_are_counted_once_whatever_the_number_of_methods(tmp_pat
     first = make_clip(per_frame=30, setting="train_interpolation")
     second = make_clip(per_frame=60, setting="train_interpolation")
     second = replace(second, record=replace(second.record, clip_id="second-train_interpolation-s000"))
-    methods = [Method(name, "", lambda c: lift_clip(c, SCENE)) for name in "abc"]
-    evaluation = evaluate([first, second], methods, width=48, backend="cpu")
+    methods = [SceneMethod(name, "", lambda c: lift_clip(c, SCENE)) for name in "abc"]
+    evaluation = evaluate([first, second], methods, ScoringConfig(width=48, backend="cpu"))
     write_report(tmp_path / "report.html", evaluation, PictureIndex(()), tmp_path, INFO)
     text = html.unescape((tmp_path / "report.html").read_text())
     assert "<li>90 flow points were left out: the clip ends before their frame's next sweep.</li>" in text
@@ -359,16 +361,15 @@ def test_command_scores_with_the_shutter_of_the_run_and_the_exposure_it_is_given
 
 
 def test_a_run_of_before_there_were_shutters_is_scored_without_one(trained):
-    command = Run(store=str(trained / "store"), run=trained / "run", out=trained / "x")
     assert "stream" not in json.loads((trained / "run" / "config.json").read_text())
-    assert load_trained(command, "cpu").shutter == Shutter()
+    assert load_trained(trained / "run", None, "cpu").shutter == Shutter()
 
 
 @pytest.mark.parametrize("shutter", [{"speed": 1.0}, {"readout": 30.0}])
 def test_a_shutter_in_the_run_that_is_none_is_refused(trained, tmp_path, shutter):
     run = with_shutter(trained, tmp_path / "run", shutter)
     with pytest.raises(ValueError, match=r"config.json: scene or shutter settings do not fit.*(speed|readout=30)"):
-        load_trained(Run(store=str(trained / "store"), run=run, out=tmp_path), "cpu")
+        load_trained(run, None, "cpu")
 
 
 def test_a_clip_named_twice_is_scored_once(trained):
@@ -382,7 +383,7 @@ def test_a_clip_named_twice_is_scored_once(trained):
 
 def test_bare_weights_claim_nothing_about_training(trained):
     weights = trained / "run" / "weights.safetensors"
-    loaded = load_trained(Run(store=str(trained / "store"), weights=weights, out=trained / "bare"), "cpu")
+    loaded = load_trained(None, weights, "cpu")
     assert (loaded.record, loaded.config) == ({}, "")
     assert loaded.scene == SceneConfig()
     assert loaded.network.config.channels == (4, 8)
@@ -410,7 +411,7 @@ def test_command_errors_say_what_to_do(trained, changes, message, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--weights", "w.safetensors"], "either --run RUN_DIR or --weights"),
+        (["--weights", "w.safetensors"], "name --run RUN_DIR or --weights FILE, not both"),
         (["--width", "0"], "width must be at least 1"),
         (["--exposure", "spline"], "invalid choice 'spline'"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def test_far_sky_is_rendered_behind_everything_and_stays(distance):
         velocities=torch.full((1, 1, 3), distance),
     )
     near = one((0.0, 0.0, 5.0), rgb=torch.tensor([[0.9, 0.1, 0.1]]), opacities=torch.tensor([1.0]))
-    both = Gaussians(**{f.name: torch.cat([getattr(sky, f.name), getattr(near, f.name)]) for f in fields(Gaussians)})
+    both = sky.concat(near)
     out = render(both, cameras([0.0, 3.0]), with_velocity=True)
     assert out.alpha.min() > 0.5
     corner, middle = out.rgb[:, 0, 0], out.rgb[:, 24, 32]
@@ -147,8 +147,7 @@ def test_every_parameter_gets_the_gradient_of_finite_differences(backend):
     scene = scene.select(keep)
     means = scene.means + 0.1 * torch.randn(scene.means.shape)  # no ties in depth
     scene = replace(scene, means=means, scales=scene.scales * torch.exp(0.5 * torch.randn(scene.scales.shape)))
-    double = {f.name: getattr(scene, f.name) for f in fields(Gaussians)}
-    double = {name: v.double() if v.is_floating_point() else v for name, v in double.items()}
+    double = {name: v.double() if v.is_floating_point() else v for name, v in scene.columns().items()}
     views = Cameras(views.viewmats.double(), views.Ks.double(), 96, 54, views.times.double())
     leaves = {name: double[name].clone().requires_grad_() for name in PARAMETERS}
     generator = torch.Generator().manual_seed(0)

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.options import Run
 from evaluation.run_folder.files import CONFIG, WEIGHTS
 from evaluation.run_report.page import write_run_report
-from evaluation.session import load_trained
+from evaluation.trained import load_trained
 from flux4d.cameras.shutter import Shutter
 from flux4d.gaussians import ScaleBounds
 from flux4d.lift.scene import SceneConfig
@@ -466,8 +465,9 @@ def test_depth_teaches_places_also_with_a_shutter(rolling_store: Path) -> None:
 def test_a_run_with_a_shutter_is_evaluated_with_it(rolling_store: Path, tmp_path: Path) -> None:
     stream = StreamConfig(settings=("train_interpolation",), width=48, shutter=ROLLING)
     Trainer(small(rolling_store, tmp_path / "run", stream=stream)).run()
-    command = Run(store=str(rolling_store), run=tmp_path / "run", out=tmp_path / "out")
-    assert load_trained(command, torch.device("cpu")).shutter == ROLLING
+    trained = load_trained(tmp_path / "run", None, "cpu")
+    assert trained is not None
+    assert trained.shutter == ROLLING
 
 
 def test_the_command_line_takes_a_shutter(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flux4d.lifetime import presence
 from flux4d.rasterize.constants import ALPHA_THRESHOLD, MAX_EXTENT
 from flux4d.rasterize.projection import rotation_rows
 from flux4d.rasterize.spinning.motion import Turn, Vector, apparent_speed, to_sensor, turned
@@ -50,6 +51,7 @@ def project_spinning(
     opacities: Tensor,  # [N]
     lidar: SpinningLidar,
     *,
+    lifetimes: tuple[Tensor, Tensor] | None = None,
     near: float,
     far: float,
     eps2d: float,
@@ -62,6 +64,8 @@ def project_spinning(
         scales: Standard deviations, m.
         opacities: In [0, 1].
         lidar: The turn; its poses carry no gradient.
+        lifetimes: Own times and lifetimes, [N] s each: opacities are those of the moment the beam passes. None: they
+            stay as they are.
         near: Gaussians nearer than this are left out, m. The linearisation is wrong for what is as near as it is large.
         far: Gaussians farther than this are left out, m.
         eps2d: Added to the diagonal of the 2D covariance, px^2.
@@ -75,6 +79,9 @@ def project_spinning(
     paths, quats, scales = (value.index_select(0, index) for value in (paths, quats, scales))
     opacities = opacities.index_select(0, index)
     share = _newton(paths, share, turn)
+    if lifetimes is not None:
+        own, sigma_t = (value.index_select(0, index) for value in lifetimes)
+        opacities = opacities * presence(own, sigma_t, turn.begin + turn.period * share)
     q = to_sensor(paths, share, turn)
     flat2 = q[0] * q[0] + q[1] * q[1]
     range2 = flat2 + q[2] * q[2]
@@ -86,7 +93,8 @@ def project_spinning(
     good = det > 0
     det = torch.where(good, det, torch.ones_like(det))
     with torch.no_grad():
-        boxes = _boxes(x, y, cov_xx, cov_yy, opacities, rows, turn) * good[:, None]
+        drawn = good & (opacities >= ALPHA_THRESHOLD)  # some have faded since the candidates were chosen
+        boxes = _boxes(x, y, cov_xx, cov_yy, opacities, rows, turn) * drawn[:, None]
     return SpinningSplats(
         index=index,
         means2d=torch.stack([x, y], dim=1),
@@ -200,7 +208,7 @@ def _covariance2d(
 
 def _boxes(x: Tensor, y: Tensor, cov_xx: Tensor, cov_yy: Tensor, opacities: Tensor, rows: Tensor, turn: Turn) -> Tensor:
     """Pixels whose centre can reach the alpha threshold. [M, 4]"""
-    cut = torch.sqrt(2 * (torch.log(opacities / ALPHA_THRESHOLD) + _SIGMA_SLACK))
+    cut = torch.sqrt(2 * (torch.log((opacities / ALPHA_THRESHOLD).clamp(min=1)) + _SIGMA_SLACK))
     across, up = cut * cov_xx.sqrt() + _BOX_SLACK, cut * cov_yy.sqrt() + _BOX_SLACK
     # Wider than a turn, a splat would lie over its own copy at the other end.
     across = across.clamp(max=turn.columns / 2)

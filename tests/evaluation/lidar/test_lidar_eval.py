@@ -20,13 +20,16 @@ from evaluation.lidar.path import NoLidarTruthError, SensorPath, frames_folder
 from evaluation.lidar.pictures import MADE_UP, MISSED, error_colours
 from evaluation.lidar.results import LidarEvaluation, means_of
 from evaluation.lidar.rig import GENERATED, PANDAR64, RIGS
-from evaluation.lidar.session import run_lidar
+from evaluation.lidar.session import EVERYWHERE, run_lidar
 from evaluation.lidar.tables import lidar_tables, rich_tables
 from evaluation.lidar.truth import RangeTruth
+from evaluation.methods.method import SceneMethod
+from evaluation.methods.save_scenes import SceneSaver
+from evaluation.methods.standard import lifted_method
 from evaluation.options import Lidar
-from evaluation.scoring.evaluate import Method
 from flux4d.gaussians import Gaussians
 from flux4d.lidar import SpinningLidar
+from flux4d.lift.scene import SceneConfig
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import build
 from pipelines.synth.config import RIG, CameraSpec, preset
@@ -75,7 +78,7 @@ def gaussians_at(points: np.ndarray, times: np.ndarray, size: float) -> Gaussian
     )
 
 
-def perfect(path: SensorPath, frame: int) -> Method:
+def perfect(path: SensorPath, frame: int) -> SceneMethod:
     """The returns of one held-out sweep themselves."""
 
     def reconstruct(_: object) -> Gaussians:
@@ -87,13 +90,13 @@ def perfect(path: SensorPath, frame: int) -> Method:
         narrow = torch.from_numpy((0.1 * 2 * np.pi / path.rig.columns * away).astype(np.float32))
         return replace(scene, scales=narrow[:, None].repeat(1, 3))
 
-    return Method("perfect", "the truth", reconstruct)
+    return SceneMethod("perfect", "the truth", reconstruct)
 
 
 @pytest.fixture(scope="module")
 def scored(path: SensorPath) -> ScoredClip:
     """Every fifth sweep: frames 1 and 11."""
-    lifted = Method("still", "points", lambda clip: gaussians_at(clip.points.means, clip.points.times, 0.1))
+    lifted = SceneMethod("still", "points", lambda clip: gaussians_at(clip.points.means, clip.points.times, 0.1))
     return score_clip(path, [perfect(path, 1), lifted], every=5)
 
 
@@ -152,7 +155,7 @@ def test_methods_and_floors_do_not_know_the_own_car(path: SensorPath) -> None:
     inputs = path.clip.record.input_frames
     spinning = points.sensor == 0
     assert sum(len(input_points(path, frame)) for frame in inputs) == (spinning & (away >= 2.0)).sum()
-    ways = [Method("all", "", lambda _: scene), Method("kept", "", lambda _: scene.select(kept))]
+    ways = [SceneMethod("all", "", lambda _: scene), SceneMethod("kept", "", lambda _: scene.select(kept))]
     found = score_clip(path, ways, every=5)
     assert found.sensor.gaussians == {"all": len(kept), "kept": len(kept)}
     scores = [[row.scores for row in found.sweeps if row.method == name] for name in ("all", "kept")]
@@ -281,6 +284,27 @@ def test_the_command_writes_json_tables_and_a_page(store: Path, tmp_path: Path) 
     text = page.read_text()
     assert text.count("data:image/png;base64,") == 2 + 2 * 3
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_scene_files_are_scored_beside_the_lifted_scene_and_alike(store: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(store)
+    saver = SceneSaver(tmp_path / "scenes", dataset.version)
+    for record in dataset.select(split="test", setting="evaluation"):
+        clip = dataset.read(record.clip_id)
+        method = lifted_method(SceneConfig(), "cpu", EVERYWHERE)
+        saver.scene(clip, method, method.reconstruct(clip))
+    named = (f"mine={tmp_path / 'scenes' / 'lifted'}",)
+    run_lidar(Lidar(store=str(store), out=tmp_path, every=5, device="cpu", scenes=named), rigs=(TINY,))
+    evaluation = load_json(tmp_path / "lidar.json", LidarEvaluation)
+    assert [method.name for method in evaluation.methods][:2] == ["lifted", "mine"]
+    lifted, mine = (
+        [replace(row, method="", render_seconds=None) for row in evaluation.sweeps if row.method == name]
+        for name in ("lifted", "mine")
+    )
+    assert len(mine) == 4
+    assert mine == lifted
+    assert "mine" not in evaluation.sensors[0].reconstruct_seconds
+    assert evaluation.sensors[0].gaussians["mine"] > 0
 
 
 def test_another_sensor_is_refused(store: Path, tmp_path: Path) -> None:

@@ -19,20 +19,22 @@ from rich.console import Console
 from torch import nn
 
 from evaluation.__main__ import main
+from evaluation.methods.method import SceneMethod
 from evaluation.metrics.image import score_view
 from evaluation.metrics.lpips import BACKBONES, NOT_LOADED, Unavailable, distance, distance_map
 from evaluation.metrics.lpips_weights import load_lpips
 from evaluation.metrics.truth import truth_of
 from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import COST_COLUMNS, SUMMARY_COLUMNS, all_tables, clip_table, summary_table
-from evaluation.scoring.evaluate import Method, evaluate
+from evaluation.scoring.config import ScoringConfig
+from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.results import Evaluation
 from flux4d.lift.scene import SceneConfig, lift_clip
 from flux4d.lift.sky import SkyConfig
 from tests.evaluation.test_report import trained  # noqa: F401 - a fixture
 from tests.support.scenes.toy import make_clip
 
-STILL = Method("still", "lifted", lambda clip: lift_clip(clip, SceneConfig(sky=SkyConfig(spacing=0.05))))
+STILL = SceneMethod("still", "lifted", lambda clip: lift_clip(clip, SceneConfig(sky=SkyConfig(spacing=0.05))))
 VGG_WIDTHS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
 
@@ -271,7 +273,7 @@ def test_a_cut_download_is_told_by_its_name(tmp_path, monkeypatch):
 
 
 def test_evaluation_counts_prints_and_saves_lpips(alex, tmp_path):
-    result = evaluate([make_clip(per_frame=150)], [STILL], backend="cpu", lpips=alex)
+    result = evaluate([make_clip(per_frame=150)], [STILL], ScoringConfig(backend="cpu", lpips=alex))
     rows = [row.scores for row in result.frames if row.role == "interpolation"]
     images = result.summary("still").interpolation
     assert images.full.lpips == pytest.approx(np.mean([row.full.lpips for row in rows]))
@@ -296,14 +298,14 @@ def test_evaluation_counts_prints_and_saves_lpips(alex, tmp_path):
 
 
 def test_images_too_small_for_the_network_are_na_with_a_note(alex):
-    result = evaluate([make_clip(per_frame=30)], [STILL], width=48, backend="cpu", lpips=alex)
+    result = evaluate([make_clip(per_frame=30)], [STILL], ScoringConfig(width=48, backend="cpu", lpips=alex))
     assert result.frames[0].scores.full.lpips is None
     assert "LPIPS is n/a: AlexNet needs sides of 31 pixels, views are 48x27." in result.notes
     assert result.lpips == ""
 
 
 def test_without_a_network_lpips_is_na_and_older_files_still_load(tmp_path):
-    result = evaluate([make_clip(per_frame=30)], [STILL], width=48, backend="cpu")
+    result = evaluate([make_clip(per_frame=30)], [STILL], ScoringConfig(width=48, backend="cpu"))
     assert NOT_LOADED.reason in result.notes
     assert all_tables(result)[1].notes == ()
     text = "\n".join(markdown(table) for table in all_tables(result))

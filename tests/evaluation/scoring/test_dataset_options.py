@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.methods.method import SceneMethod
 from evaluation.report.tables import all_tables
+from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.dataset_options import unusual_options
-from evaluation.scoring.evaluate import Method, evaluate
+from evaluation.scoring.evaluate import evaluate
 from flux4d.lift.scene import SceneConfig
 from flux4d.reconstruct import reconstruct
 from pipelines.build.plan import BuildConfig
@@ -50,8 +52,8 @@ def test_another_clip_protocol_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", ["", "flow.expand_m 0.2"])
 def test_the_words_stand_under_the_scores(options: str) -> None:
-    lifted = Method("lifted", "", lambda clip: reconstruct(clip, None, SceneConfig(), static=True))
-    scored = evaluate([make_clip(per_frame=60)], [lifted], dataset_options=options)
+    lifted = SceneMethod("lifted", "", lambda clip: reconstruct(clip, None, SceneConfig(), static=True))
+    scored = evaluate([make_clip(per_frame=60)], [lifted], ScoringConfig(dataset_options=options))
     tables = all_tables(scored)
     assert len(tables) > 2
     for table in tables:

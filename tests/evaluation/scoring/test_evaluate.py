@@ -8,14 +8,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from evaluation.methods.method import SceneMethod
+from evaluation.methods.standard import scene_that_holds, standard_methods
 from evaluation.metrics.flow_prediction import accumulate_flow, predicted_flow
 from evaluation.metrics.image import RegionScores
 from evaluation.metrics.point_set import P0, PointSet, flow_truth
 from evaluation.report.columns import FLOW_COLUMNS, bucket_columns
 from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import FLOOR, SUMMARY_COLUMNS, all_tables, clip_flow_table, flow_table, summary_table
-from evaluation.scoring.evaluate import Method, evaluate
-from evaluation.scoring.methods import scene_that_holds, standard_methods
+from evaluation.scoring.config import ScoringConfig
+from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.results import Evaluation, summarise_regions
 from evaluation.scoring.seen_frames import SeenFrames
 from flux4d.lift.scene import SceneConfig, lift_clip
@@ -35,8 +37,8 @@ def with_true_velocities(clip):
     return replace(gaussians, velocities=velocities)
 
 
-STILL = Method("still", "lifted", lambda clip: lift_clip(clip, SCENE))
-TRUE = Method("true", "lifted, moved by the true flow", with_true_velocities)
+STILL = SceneMethod("still", "lifted", lambda clip: lift_clip(clip, SCENE))
+TRUE = SceneMethod("true", "lifted, moved by the true flow", with_true_velocities)
 
 
 def named(clip, log, **changes):
@@ -58,13 +60,13 @@ def test_what_goes_wrong_while_scoring_names_the_clip_once(two_clips):
     clip = two_clips[0]
     torn = tuple(replace(view, jpeg=b"torn") for view in clip.views)
     for clips, method, message in (
-        ([clip], Method("nan", "", broken_scene), "means of .* not finite"),
-        ([clip], Method("far", "", far), "position: values span"),
+        ([clip], SceneMethod("nan", "", broken_scene), "means of .* not finite"),
+        ([clip], SceneMethod("far", "", far), "position: values span"),
         ([replace(clip, views=clip.views_of("input"))], STILL, "no interpolation or future view"),
         ([replace(clip, views=torn)], STILL, "frame 1, front_camera: cannot decode"),
     ):
         with pytest.raises(ValueError, match=f"^clip open-evaluation-s000: {message}") as caught:
-            evaluate(clips, [method], width=32, backend="cpu")
+            evaluate(clips, [method], ScoringConfig(width=32, backend="cpu"))
         assert str(caught.value).count("open-evaluation-s000") == 1
 
 
@@ -79,10 +81,7 @@ def two_clips():
 @pytest.fixture(scope="module")
 def evaluation(two_clips):
     return evaluate(
-        iter(two_clips),
-        [STILL, TRUE],
-        backend="cpu",
-        seen_frames=SeenFrames({"blind": ((6, 16),)}),
+        iter(two_clips), [STILL, TRUE], ScoringConfig(backend="cpu", seen_frames=SeenFrames({"blind": ((6, 16),)}))
     )
 
 
@@ -158,7 +157,7 @@ def test_frame_averages_skip_empty_regions():
 
 
 def test_rendered_width_scales_everything(two_clips):
-    small = evaluate(two_clips[:1], [STILL], width=48, backend="cpu")
+    small = evaluate(two_clips[:1], [STILL], ScoringConfig(width=48, backend="cpu"))
     assert (small.width, small.height) == (48, 27)
     assert small.frames[0].scores.full.pixels == 48 * 27
 
@@ -169,7 +168,7 @@ def test_bad_requests_say_what_is_wrong(two_clips):
     with pytest.raises(ValueError, match="no clip to evaluate"):
         evaluate([], [STILL])
     with pytest.raises(ValueError, match=r"clip open-evaluation-s000 comes twice.*name it once"):
-        evaluate([two_clips[0], two_clips[1], two_clips[0]], [STILL], width=48, backend="cpu")
+        evaluate([two_clips[0], two_clips[1], two_clips[0]], [STILL], ScoringConfig(width=48, backend="cpu"))
     with pytest.raises(ValueError, match="no interpolation or future view"):
         evaluate([replace(two_clips[0], views=two_clips[0].views_of("input"))], [STILL])
 
@@ -213,7 +212,7 @@ def test_flow_of_the_whole_is_pooled_over_clips():
     moving = many.points.flow_class == FlowClass.FOREGROUND_DYNAMIC
     flow = many.points.flow * np.where(moving, 2.0, 1.0)[:, None].astype(np.float32)
     many = replace(many, points=replace(many.points, flow=flow))
-    result = evaluate([few, many], [STILL], width=48, backend="cpu")
+    result = evaluate([few, many], [STILL], ScoringConfig(width=48, backend="cpu"))
     assert result.summary("still").flow.epe_fd == pytest.approx((30 * 0.5 + 300 * 1.0) / 330, rel=1e-4)
 
 
@@ -246,11 +245,7 @@ def test_noise_floor_is_measured_for_every_group_and_clip(evaluation):
 def test_noise_floor_is_the_last_row_of_flow_tables_and_never_the_best(two_clips):
     others = [STILL, replace(STILL, name="still too")]  # both worse than the floor
     evaluation = evaluate(
-        two_clips,
-        others,
-        width=48,
-        backend="cpu",
-        seen_frames=SeenFrames({"blind": ((6, 16),)}),
+        two_clips, others, ScoringConfig(width=48, backend="cpu", seen_frames=SeenFrames({"blind": ((6, 16),)}))
     )
     assert cells(flow_table("Flow", evaluation, FLOW_COLUMNS), "EPE-FD") == [
         ("still", "unseen (1)", "0.500", False),
@@ -307,7 +302,7 @@ def test_flow_tables_say_what_is_scored_and_how_v_rmse_is_meant(evaluation):
 
 def test_a_store_without_smoothed_tracks_has_no_floor_and_says_so(two_clips):
     old = [with_points(clip, smooth_flow=None) for clip in two_clips]
-    evaluation = evaluate(old, [STILL], width=48, backend="cpu")
+    evaluation = evaluate(old, [STILL], ScoringConfig(width=48, backend="cpu"))
     assert [floor.flow for floor in evaluation.floors] == [None, None]
     table = flow_table("Flow", evaluation, FLOW_COLUMNS)
     assert set(table.rows[-1].cells) == {"n/a"}
@@ -315,7 +310,7 @@ def test_a_store_without_smoothed_tracks_has_no_floor_and_says_so(two_clips):
     assert [note for note in evaluation.notes if "Log open has no motion along smoothed tracks" in note]
     assert not [note for note in evaluation.notes if "Log blind has no motion" in note]  # nothing is scored there
     with pytest.raises(ValueError, match="has no motion along smoothed tracks"):
-        evaluate(old, [STILL], width=48, backend="cpu", points=PointSet(truth="smoothed"))
+        evaluate(old, [STILL], ScoringConfig(width=48, backend="cpu", points=PointSet(truth="smoothed")))
 
 
 def test_a_floor_of_some_groups_keeps_its_meaning_and_an_older_file_was_not_measured(two_clips, evaluation):
@@ -323,9 +318,7 @@ def test_a_floor_of_some_groups_keeps_its_meaning_and_an_older_file_was_not_meas
     mixed = evaluate(
         [two_clips[0], old],
         [STILL],
-        width=48,
-        backend="cpu",
-        seen_frames=SeenFrames({"old": ((0, 15),)}),
+        ScoringConfig(width=48, backend="cpu", seen_frames=SeenFrames({"old": ((0, 15),)})),
     )
     assert {floor.group: floor.flow is None for floor in mixed.floors} == {"all": True, "seen": True, "unseen": False}
     note = flow_table("Flow", mixed, FLOW_COLUMNS).notes[-1]
@@ -385,8 +378,10 @@ def test_true_velocities_have_no_error_on_any_point_set(lidar, view, within, tru
 def test_copied_velocities_are_counted_beside_the_scores():
     clip = clip_all_around()
     cropped = replace(STILL, name="cropped")
-    whole = Method("whole", "", lambda c: lift_clip(c, replace(SCENE, crop_to_views=False)))
-    evaluation = evaluate([clip], [cropped, whole], width=48, backend="cpu", points=PointSet(view="everywhere"))
+    whole = SceneMethod("whole", "", lambda c: lift_clip(c, replace(SCENE, crop_to_views=False)))
+    evaluation = evaluate(
+        [clip], [cropped, whole], ScoringConfig(width=48, backend="cpu", points=PointSet(view="everywhere"))
+    )
     outside = int((~clip.points.in_view[PointSet(view="everywhere").scored_points(clip)]).sum())
     expected = [f"{outside:,}", "0", "n/a"]
     table = flow_table("Flow", evaluation, FLOW_COLUMNS)
@@ -418,7 +413,7 @@ def test_the_terminal_shows_the_counts_of_a_large_data_set_in_80_columns(evaluat
 
 def test_smoothed_truth_scores_against_smoothed_motion(two_clips, tmp_path):
     points = PointSet(truth="smoothed")
-    evaluation = evaluate(two_clips[:1], [STILL, TRUE], width=48, backend="cpu", points=points)
+    evaluation = evaluate(two_clips[:1], [STILL, TRUE], ScoringConfig(width=48, backend="cpu", points=points))
     assert evaluation.summary("still").flow.epe_fd == pytest.approx(0.55, rel=1e-5)
     assert evaluation.summary("true").flow.epe_fd == pytest.approx(0.05, rel=1e-4)
     assert evaluation.floors[0].flow.epe_fd == pytest.approx(0.05, rel=1e-5)
@@ -444,7 +439,7 @@ def test_point_set_changes_what_is_counted(two_clips):
         "near": PointSet(view="everywhere", within_m=20.0),
         "forward": PointSet(lidar="forward"),
     }.items():
-        evaluation = evaluate([clip], [STILL], width=48, backend="cpu", points=points)
+        evaluation = evaluate([clip], [STILL], ScoringConfig(width=48, backend="cpu", points=points))
         counts[name] = evaluation.summary("still").flow.points
         assert evaluation.floors[0].flow.points == counts[name]
     count = len(clip.points)
@@ -459,7 +454,7 @@ def test_a_log_where_nothing_moves_has_no_dynamic_scores(two_clips):
     still = np.zeros_like(clip.points.flow)
     classes = np.where(clip.points.flow_class == FlowClass.FOREGROUND_DYNAMIC, FlowClass.FOREGROUND_STATIC, 1)
     clip = with_points(clip, flow=still, smooth_flow=still, flow_class=classes.astype(np.uint8))
-    evaluation = evaluate([clip], [STILL], width=48, backend="cpu")
+    evaluation = evaluate([clip], [STILL], ScoringConfig(width=48, backend="cpu"))
     table = flow_table("Flow", evaluation, FLOW_COLUMNS)
     for row in range(2):  # the method and the floor
         shown = {head: cells(table, head)[row][2] for head in ("EPE-FD", "EPE-3way", "θ_dyn", "V_RMSE_dyn", "EPE-FS")}

@@ -9,15 +9,18 @@ import simplejpeg
 import torch
 
 import flux4d.supervision.recorded
+from evaluation.methods.method import SceneMethod
 from evaluation.metrics.image import score_view
 from evaluation.metrics.truth import truth_of
 from evaluation.options import Run, ShutterOptions
 from evaluation.report.tables import detail_tables, summary_table
+from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.dataset_options import shutter_notes
-from evaluation.scoring.evaluate import Method, evaluate
+from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.results import Evaluation
-from evaluation.session import Trained, imaging
+from evaluation.session import imaging
+from evaluation.trained import Trained
 from flux4d.cameras.cameras import Cameras
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig
@@ -57,8 +60,8 @@ class Seen:
 
 
 def score(clip, scene, model=IDEAL, observer=None):
-    method = Method("true", "the scene that was photographed", lambda _: scene)
-    return evaluate([clip], [method], backend="cpu", imaging=model, observer=observer)
+    method = SceneMethod("true", "the scene that was photographed", lambda _: scene)
+    return evaluate([clip], [method], ScoringConfig(backend="cpu", imaging=model), observer=observer)
 
 
 @pytest.mark.parametrize("part", ["interpolation", "future"])

@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from evaluation.methods.method import SceneMethod
+from evaluation.methods.standard import standard_methods
 from evaluation.metrics.flow import FlowAccumulator
 from evaluation.pages.colours import ERROR_RAMP, ramp
 from evaluation.report.pictures import FULL_ERROR
 from evaluation.report.validation_pictures import ViewSheets
 from evaluation.scoring.aggregate import ClipScores, aggregate
-from evaluation.scoring.evaluate import Method, evaluate, score_clips
+from evaluation.scoring.config import ScoringConfig
+from evaluation.scoring.evaluate import evaluate, score_clips
 from evaluation.scoring.imaging import Imaging
-from evaluation.scoring.methods import standard_methods
 from evaluation.scoring.seen_frames import SeenFrames
 from evaluation.scoring.validation import Validation, best_metric, validate, validation_share
 from flux4d.cameras.shutter import Shutter
@@ -39,7 +41,7 @@ from tests.support.stores.small_version import write_small_version
 
 SCENE = SceneConfig(sky=SkyConfig(spacing=0.05))
 ROLLING = Shutter(0.03, -0.012)
-STILL = Method("still", "lifted", lambda clip: lift_clip(clip, SCENE))
+STILL = SceneMethod("still", "lifted", lambda clip: lift_clip(clip, SCENE))
 
 
 def named(clip: Clip, name: str) -> Clip:
@@ -102,7 +104,7 @@ def alone(clips: list[Clip], network: Flux4D) -> Validation:
 
 def test_every_number_is_the_evaluators(clips: list[Clip], network: Flux4D, alone: Validation) -> None:
     in_order = sorted(clips, key=lambda clip: clip.record.clip_id)
-    whole = evaluate(in_order, standard_methods(network, SCENE, "cpu"), width=32, backend="cpu")
+    whole = evaluate(in_order, standard_methods(network, SCENE, "cpu"), ScoringConfig(width=32, backend="cpu"))
     expected = whole.summary("flux4d")
     assert alone.clips == tuple(clip.record.clip_id for clip in in_order)
     for role in ("interpolation", "future"):
@@ -126,7 +128,9 @@ def test_the_shutter_is_the_one_given(clips: list[Clip], network: Flux4D) -> Non
     one = [clips[0]]
     rolling = run(one, network, shutter=ROLLING)
     method = standard_methods(network, SCENE, "cpu")[-1]
-    expected = evaluate(one, [method], width=32, backend="cpu", imaging=Imaging(ROLLING)).summary("flux4d")
+    expected = evaluate(one, [method], ScoringConfig(width=32, backend="cpu", imaging=Imaging(ROLLING))).summary(
+        "flux4d"
+    )
     assert rolling.metrics["interpolation/psnr"] == expected.interpolation.full.psnr
 
 
@@ -206,7 +210,8 @@ def test_the_best_is_told_by_future_views_where_there_are_no_others() -> None:
 
 def test_scores_travel_as_json_without_losing_a_bit(clips: list[Clip]) -> None:
     options = {"width": 32, "backend": "cpu"}
-    scores = score_clips(clips, [STILL], seen_frames=SeenFrames({"c": ((0, 15),)}), **options)  # type: ignore[arg-type]
+    config = ScoringConfig(seen_frames=SeenFrames({"c": ((0, 15),)}), **options)  # type: ignore[arg-type]
+    scores = score_clips(clips, [STILL], config)
     perfect = replace(scores[0].methods[0].frames[0].scores.full, psnr=float("inf"))
     frame = scores[0].methods[0].frames[0]
     frame = replace(frame, scores=replace(frame.scores, full=perfect))
@@ -215,7 +220,7 @@ def test_scores_travel_as_json_without_losing_a_bit(clips: list[Clip]) -> None:
     text = json.dumps([each.to_json() for each in scores], allow_nan=False)
     back = [ClipScores.from_json(value) for value in json.loads(text)]
     assert json.dumps([each.to_json() for each in back], allow_nan=False) == text
-    direct, travelled = (aggregate(each, [STILL.info], backend="cpu") for each in (scores, back))
+    direct, travelled = (aggregate(each, [STILL.info], ScoringConfig(backend="cpu")) for each in (scores, back))
     assert travelled == direct
     assert travelled.frames[0].scores.full.psnr == float("inf")
     assert travelled.summary("still", "seen").clips == 1
@@ -226,9 +231,9 @@ def test_scores_travel_as_json_without_losing_a_bit(clips: list[Clip]) -> None:
 
 
 def test_evaluate_is_scoring_and_pooling(clips: list[Clip]) -> None:
-    scores = [score_clips([clip], [STILL], width=32, backend="cpu")[0] for clip in clips]
-    pooled = aggregate(scores, [STILL.info], backend="cpu")
-    whole = evaluate(clips, [STILL], width=32, backend="cpu")
+    scores = [score_clips([clip], [STILL], ScoringConfig(width=32, backend="cpu"))[0] for clip in clips]
+    pooled = aggregate(scores, [STILL.info], ScoringConfig(backend="cpu"))
+    whole = evaluate(clips, [STILL], ScoringConfig(width=32, backend="cpu"))
 
     def timeless(evaluation):  # type: ignore[no-untyped-def]
         still = {"reconstruct_seconds": 0.0, "render_seconds": 0.0}
@@ -238,7 +243,7 @@ def test_evaluate_is_scoring_and_pooling(clips: list[Clip]) -> None:
         return to_json(replace(evaluation, **rows))
 
     assert timeless(pooled) == timeless(whole)
-    other = score_clips(clips[:1], [STILL], width=16, backend="cpu")
+    other = score_clips(clips[:1], [STILL], ScoringConfig(width=16, backend="cpu"))
     with pytest.raises(ValueError, match=r"clip c-evaluation-s000: views of one evaluation must share one size"):
         aggregate([scores[1], *other], [STILL.info])
     with pytest.raises(ValueError, match=r"was scored by methods \['still'\], the evaluation compares \['x'\]"):
@@ -321,7 +326,7 @@ def test_a_sheet_is_the_truth_the_rendering_and_their_difference(clips: list[Cli
     (sheet,) = sheets.images.values()
     assert sheet.shape == (27, 3 * 48 + 8, 3)
     rendering, truth = seen[0]
-    rgb = rendering.rgb[0].numpy().clip(0, 1)
+    rgb = rendering.rgb.numpy().clip(0, 1)
     np.testing.assert_array_equal(sheet[:, :48], (truth.rgb * 255).round().astype(np.uint8))
     np.testing.assert_array_equal(sheet[:, 52:100], (rgb * 255).round().astype(np.uint8))
     expected = ramp(np.abs(rgb - truth.rgb).mean(-1) / FULL_ERROR, ERROR_RAMP)

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 import flux4d
 from benchmarks.house import find_modules, imports_of
-from flux4d.gaussians import Gaussians
 from flux4d.lift.packed import LIFT_FOLDERS, PackedScene, PackedTensors, lift_code_hash, unpack
 from flux4d.lift.scene import SceneConfig, lift_clip, pack_clip
 from flux4d.lift.sky import SkyConfig
@@ -177,8 +176,8 @@ def test_unpacking_is_what_the_store_decodes(lidar: int, sky: int, seed: int) ->
     assert found.quats.tolist() == [[1.0, 0.0, 0.0, 0.0]] * (lidar + sky)
     assert found.velocities.shape == (lidar + sky, 1, 3)
     assert not found.velocities.any()
-    assert {field.name: getattr(found, field.name).dtype for field in fields(Gaussians)} == {
-        **dict.fromkeys((field.name for field in fields(Gaussians)), torch.float32),
+    assert {name: column.dtype for name, column in found.columns().items()} == {
+        **dict.fromkeys(found.columns(), torch.float32),
         "is_sky": torch.bool,
         "source": torch.int64,
     }
@@ -207,7 +206,7 @@ def test_tensors_are_the_same_scene() -> None:
         np.testing.assert_array_equal(tensors.column(name).numpy().view(column.dtype), column)
     lifted = lift_clip(make_clip(), SceneConfig(sky=SkyConfig(spacing=0.03)))
     for found in (unpack(tensors), unpack(tensors, "cpu"), unpack(scene)):
-        assert all(torch.equal(getattr(found, f.name), getattr(lifted, f.name)) for f in fields(Gaussians))
+        assert all(torch.equal(getattr(found, name), column) for name, column in lifted.columns().items())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -218,7 +217,7 @@ def test_a_cuda_device_makes_the_same_bits() -> None:
     assert PackedTensors.of(scene).pin_memory().buffer.is_pinned()
     for found in (unpack(scene, "cuda"), unpack(uploaded)):
         assert found.means.is_cuda
-        assert all(torch.equal(getattr(found, f.name).cpu(), getattr(expected, f.name)) for f in fields(Gaussians))
+        assert all(torch.equal(getattr(found, name).cpu(), column) for name, column in expected.columns().items())
 
 
 def test_no_file_that_lifting_uses_is_left_out_of_its_hash() -> None:

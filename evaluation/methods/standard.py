@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
+from evaluation.methods.method import SceneMethod
 from evaluation.metrics.point_set import P0, PointSet
-from evaluation.scoring.evaluate import Method
 from flux4d.lift.scene import SceneConfig
 from flux4d.network.model import Flux4D
 from flux4d.reconstruct import reconstruct
@@ -22,10 +22,10 @@ def scene_that_holds(points: PointSet, config: SceneConfig) -> SceneConfig:
     return replace(config, crop_to_views=False) if points.view == "everywhere" else config
 
 
-def lifted_method(scene_config: SceneConfig, device: torch.device | str, points: PointSet = P0) -> Method:
+def lifted_method(scene_config: SceneConfig, device: torch.device | str, points: PointSet = P0) -> SceneMethod:
     """`lifted`, the one that needs no network."""
     scene_config = scene_that_holds(points, scene_config)
-    return Method(
+    return SceneMethod(
         "lifted",
         f"LiDAR points lifted to Gaussians: no network, no motion{_cropping(points)}",
         lambda clip: reconstruct(clip, None, scene_config, static=True, device=device),
@@ -38,7 +38,7 @@ def _cropping(points: PointSet) -> str:
 
 def standard_methods(
     network: Flux4D, scene_config: SceneConfig, device: torch.device | str, points: PointSet = P0
-) -> tuple[Method, Method, Method]:
+) -> tuple[SceneMethod, SceneMethod, SceneMethod]:
     """`lifted` (no network), `static` (network, velocities zero) and `flux4d` (the method itself).
 
     With points that are scored everywhere, the scenes are not cropped to the views.
@@ -47,12 +47,12 @@ def standard_methods(
     scene_config = scene_that_holds(points, scene_config)
     return (
         lifted_method(scene_config, device, points),
-        Method(
+        SceneMethod(
             "static",
             f"Gaussians refined by the network, every velocity set to zero{uncropped}",
             lambda clip: reconstruct(clip, network, scene_config, static=True, device=device),
         ),
-        Method(
+        SceneMethod(
             "flux4d",
             f"Gaussians refined and moved by the network's velocities{uncropped}",
             lambda clip: reconstruct(clip, network, scene_config, device=device),
