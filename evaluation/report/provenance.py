@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from evaluation.pages.charts import Curve
+from store_schema.pages.line_chart import Curve
 from store_schema.version.provenance import cpu_model, package_versions
 
 _PACKAGES = ("flux4d-street", "torch", "numpy", "gsplat", "spconv-cu120", "spconv-triton", "numba")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from evaluation.pages.charts import Curve
+from store_schema.pages.line_chart import Curve
 
 Row = dict[str, Any]
 _LAST_STEP = 2**53
