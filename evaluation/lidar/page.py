@@ -11,7 +11,7 @@ from evaluation.lidar.tables import NOTES, lidar_tables
 from evaluation.pages.colours import depth_legend, error_legend
 from evaluation.report.page_table import page_table
 from store_schema.pages.pictures import encoded
-from store_schema.pages.render import render, write_page
+from store_schema.pages.shell import render, write_page
 
 _SWATCHES = (
     (MISSED, "comes back, but not in the rendering"),

@@ -24,7 +24,7 @@ from evaluation.scoring.results import Evaluation
 from store_schema.clip import Role
 from store_schema.pages.line_chart import Line, chart
 from store_schema.pages.pictures import encoded, picture_inside
-from store_schema.pages.render import render, write_page
+from store_schema.pages.shell import render, write_page
 
 _KINDS = (("image", "Image"), ("error", "Absolute error"), ("depth", "Depth"), ("velocity", "Rendered velocity"))
 _UNITS = {"psnr": "dB"}

@@ -22,7 +22,7 @@ from evaluation.run_report.folder import (
 from evaluation.run_report.headline import best_evaluation, headline, left_out
 from evaluation.run_report.tables import evaluation_table, everything_table
 from store_schema.pages.pictures import Picture, encoded, picture_of_file
-from store_schema.pages.render import render, write_page
+from store_schema.pages.shell import render, write_page
 from store_schema.pages.values import size_text
 
 RUN_REPORT = "report.html"

@@ -58,7 +58,7 @@ def run_inspect(command: Inspect, console: Console) -> int:
     from pipelines.sources.pandaset.layout import is_log
     from pipelines.sources.pandaset.reader import PandaSetLog
     from store_schema.files.location import location
-    from store_schema.pages.render import write_page
+    from store_schema.pages.shell import write_page
 
     root = location(command.log)
     if root.is_dir() and not is_log(root):

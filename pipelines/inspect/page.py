@@ -15,7 +15,7 @@ from pipelines.inspect.page_tables import box_table, camera_table, flow_table, m
 from pipelines.inspect.paint import FARTHEST_M, HIDDEN_RGB, NEAREST_M, depth_place, depth_rgb, reduced
 from pipelines.inspect.timing import LIDARS, timing_svg
 from store_schema.pages.pictures import Picture, encoded
-from store_schema.pages.render import render
+from store_schema.pages.shell import render
 from store_schema.pages.svg import drawing, element, text
 from store_schema.pages.values import ABSENT, number, share_text
 

@@ -47,7 +47,7 @@ def timing_svg(frame: InspectedFrame) -> Markup:
         view, inside = frame.views[index], np.zeros(len(point_ms), np.bool_)
         inside[view.sighting.projection.rows] = True
         parts += _row(axis, place, view.name, point_ms, sweep.sensor, inside, stamps[index])
-    return drawing(_WIDTH, height, "Times of the frame", parts, "timing")
+    return drawing(_WIDTH, height + 4, "Times of the frame", parts, "timing")
 
 
 def _row(

@@ -16,7 +16,7 @@ from pipelines.store_tools.thumbnails import REACH_M, Thumbnails, thumbnails
 from store_schema.labels import FlowClass
 from store_schema.pages.bar_charts import histogram_chart, pooled, stacked_chart
 from store_schema.pages.histogram import histogram
-from store_schema.pages.render import render, write_page
+from store_schema.pages.shell import render, write_page
 from store_schema.pages.table import Head, Table, plain_table
 from store_schema.pages.table import Row as Line
 from store_schema.pages.values import ABSENT, number, share_text, size_text

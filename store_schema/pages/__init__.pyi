@@ -10,10 +10,10 @@ from .pictures import (
 from .pictures import (
     encoded as encoded,
 )
-from .render import (
+from .shell import (
     render as render,
 )
-from .render import (
+from .shell import (
     write_page as write_page,
 )
 from .table import (

@@ -56,7 +56,9 @@ def round_ticks(low: float, high: float, count: int = 5, whole: bool = False) ->
     """About `count` round numbers that span the values; with `whole` no fractions."""
     span = (high - low) or abs(high) or 1.0
     magnitude = 10.0 ** math.floor(math.log10(span / count))
-    steps = (m * magnitude for m in (1, 2, 2.5, 5, 10, 20, 50, 100))
+    if whole:
+        magnitude = max(magnitude, 1.0)
+    steps = (m * magnitude for m in (1, 2, 2.5, 5, 10))
     step = next(s for s in steps if span / s <= count and not (whole and s % 1))
     first, last = math.floor(low / step), math.ceil(high / step)
     digits = 2 - math.floor(math.log10(step))

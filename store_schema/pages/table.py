@@ -9,6 +9,9 @@ from typing import Literal
 
 from store_schema.pages.values import ABSENT
 
+_LONG = 16
+"""Characters from which words may wrap where a table needs the room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -76,10 +79,11 @@ class Table:
         ]
 
     def cells(self, row: Row) -> Iterator[tuple[Cell, str]]:
-        """Cells with their style: that of the column, and ``na`` where there is no value."""
+        """Cells with their style: that of the column, ``na`` where there is no value, ``long`` where words may wrap."""
         for given, (_, style) in zip(row.cells, self.columns(), strict=True):
             cell = Cell(given) if isinstance(given, str) else given
-            yield cell, f"{style} na".strip() if cell.text == ABSENT else style
+            more = "na" if cell.text == ABSENT else "long" if style == "l" and len(cell.text) > _LONG else ""
+            yield cell, f"{style} {more}".strip()
 
 
 def plain_table(

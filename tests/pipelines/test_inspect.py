@@ -220,16 +220,12 @@ def test_no_text_of_a_log_makes_an_element(seen: InspectedFrame) -> None:
     assert f"Moving boxes in {MARKUP}1" in page.values("aria-label")
 
 
-def test_names_in_the_files_of_a_log_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_in_the_files_of_a_log_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = write_log(tmp_path / "nasty")
-    camera = MARKUP.replace("/", "")  # a folder's name
-    (log / "camera/back_camera").rename(log / "camera" / camera)
     for frame in range(3):
         table = cuboid_table(np.random.default_rng(frame)).assign(label=MARKUP)
         edit_table(log / f"annotations/cuboids/{frame:02d}.pkl.gz", lambda _, table=table: table)
-    page = self_contained(Path(inspect(log, 0, tmp_path, capsys)["page"]))
-    assert MARKUP in page.text
-    assert f"LiDAR depth in {camera}" in page.values("alt")
+    assert MARKUP in self_contained(Path(inspect(log, 0, tmp_path, capsys)["page"])).text
 
 
 def test_errors_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
