@@ -1,1 +1,1 @@
-"""What is stored, how it is read, hashed and verified. Needs numpy, pyarrow and zarr, never torch."""
+"""What is stored, how it is read, hashed and verified; `pages` is the kit of all HTML. Needs no torch."""

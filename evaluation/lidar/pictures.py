@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from evaluation.lidar.evaluate import SweepImage
 from evaluation.lidar.path import SensorPath
 from evaluation.lidar.truth import RangeTruth
 from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp
 from store_schema.clip import Role
+from store_schema.pages.pictures import Picture, encoded
 
 NEAR_M, FAR_M = 2.0, 100.0
 FULL_ERROR_M = 2.0
@@ -29,7 +29,7 @@ class SweepPicture:
     frame: int
     role: Role
     title: str
-    image: Image.Image
+    picture: Picture
 
 
 class SweepPictures:
@@ -52,7 +52,7 @@ class SweepPictures:
             return
 
         def keep(title: str, pixels: NDArray[np.uint8]) -> None:
-            tall = Image.fromarray(np.repeat(pixels, _ROWS, axis=0)).quantize(128)
+            tall = encoded(np.repeat(pixels, _ROWS, axis=0), colours=128)
             self.pictures.append(SweepPicture(record.clip_id, frame, record.role(frame), title, tall))
 
         if not any((p.clip_id, p.frame) == (record.clip_id, frame) for p in self.pictures):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from evaluation.lidar.evaluate import ScoredClip, score_clip
 from evaluation.lidar.floors import FLOORS
-from evaluation.lidar.page import write_page
+from evaluation.lidar.page import write_lidar_page
 from evaluation.lidar.path import NoLidarTruthError, SensorPath, frames_folder
 from evaluation.lidar.pictures import SweepPictures
 from evaluation.lidar.results import LidarEvaluation
@@ -102,7 +102,7 @@ def _write(folder: Path, evaluation: LidarEvaluation, pictures: SweepPictures) -
     tables = [markdown(table) for table in lidar_tables(evaluation)]
     listed = "".join(f"- {note}\n" for note in (*evaluation.notes, *NOTES))
     (folder / TABLE).write_text("\n".join([*tables, listed]))
-    write_page(folder / PAGE, evaluation, pictures.pictures)
+    write_lidar_page(folder / PAGE, evaluation, pictures.pictures)
 
 
 def _methods(trained: Trained | None, device: torch.device) -> Sequence[SceneMethod]:

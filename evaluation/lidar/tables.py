@@ -9,8 +9,9 @@ from evaluation.lidar.metrics import CHAMFER_RANGE
 from evaluation.lidar.results import LidarEvaluation, LidarMeans, SweepRow, means_of
 from evaluation.lidar.truth import OWN_BODY
 from evaluation.report.columns import Column
-from evaluation.report.tables import Row, ScoreTable, number
+from evaluation.report.tables import Row, ScoreTable
 from evaluation.scoring.results import GROUPS
+from store_schema.pages.values import number
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

@@ -1,4 +1,4 @@
-"""What the evaluator's pages share: style, charts, colours, a view from above."""
+"""What only the pages of the evaluator show: its colours and the scene from above."""
 
 import lazy_loader
 

@@ -9,6 +9,8 @@ DEPTH_RAMP = ((253, 231, 37), (94, 201, 98), (33, 145, 140), (59, 82, 139), (68,
 """Near is bright, far is dark."""
 ERROR_RAMP = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 """Black is right, bright is wrong."""
+_BAR = (12, 240)
+"""Height and width of a colour bar, pixels."""
 
 
 def ramp(values: NDArray[np.floating], stops: tuple[tuple[int, int, int], ...]) -> NDArray[np.uint8]:
@@ -48,3 +50,17 @@ def velocity_wheel(size: int) -> NDArray[np.uint8]:
     wheel = velocity_colours(np.stack([x, y], -1), 1.0)
     wheel[np.hypot(x, y) > 1.0] = 255
     return wheel
+
+
+def depth_legend(near: float, far: float) -> NDArray[np.uint8]:  # [h, w, 3]
+    """Colour bar of `depth_colours`."""
+    return _bar(depth_colours(np.geomspace(near, far, _BAR[1]), near, far))
+
+
+def error_legend() -> NDArray[np.uint8]:  # [h, w, 3]
+    """Colour bar of errors on `ERROR_RAMP`, none to the left."""
+    return _bar(ramp(np.linspace(0.0, 1.0, _BAR[1]), ERROR_RAMP))
+
+
+def _bar(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.broadcast_to(colours, (_BAR[0], *colours.shape)).copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import Image
 from evaluation.methods.method import Method, SceneMethod, ViewImage
 from evaluation.metrics.truth import Truth
 from evaluation.pages.birds_eye import Window, birds_eye, window_around
-from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp, velocity_colours, velocity_wheel
+from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp, velocity_colours
 from flux4d.gaussians import Gaussians
 from flux4d.lifetime import is_there
 from flux4d.motion import move, velocity_at
@@ -161,7 +162,7 @@ class PictureBook:
             height = round(image.height * self.max_width / image.width)
             image = image.resize((self.max_width, height), Image.Resampling.BOX)
         key = f"{clip_id}/{method}-{frame:03d}-{kind}"
-        file = f"{key}.png" if lossless else f"{key}.jpg"
+        file = f"{_file_name(clip_id)}/{_file_name(method)}-{frame:03d}-{kind}.{'png' if lossless else 'jpg'}"
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         if lossless:
@@ -169,22 +170,6 @@ class PictureBook:
         else:
             image.save(path, quality=88, subsampling=0)
         self._pictures[key] = Picture(file, clip_id, method, kind, frame, role, image.width, image.height)
-
-
-def depth_legend(width: int = 240, height: int = 12) -> Image.Image:
-    """Colour bar of the depth pictures, `NEAR_M` to `FAR_M`, logarithmic."""
-    depths = NEAR_M * (FAR_M / NEAR_M) ** np.linspace(0.0, 1.0, width)
-    return Image.fromarray(np.broadcast_to(depth_colours(depths, NEAR_M, FAR_M), (height, width, 3)).copy())
-
-
-def error_legend(width: int = 240, height: int = 12) -> Image.Image:
-    """Colour bar of the error pictures, 0 to `FULL_ERROR`."""
-    return Image.fromarray(np.broadcast_to(ramp(np.linspace(0.0, 1.0, width), ERROR_RAMP), (height, width, 3)).copy())
-
-
-def wheel_legend(size: int = 96) -> Image.Image:
-    """Colour wheel of the velocity pictures: +x (right) is to the right, +y up, `FULL_SPEED_MPS` at the rim."""
-    return Image.fromarray(velocity_wheel(size))
 
 
 def _chosen_views(clip: Clip) -> Sequence[View]:
@@ -201,6 +186,11 @@ def _moment(clip: Clip) -> tuple[int, Role, float]:
     """Frame, role and sweep time of the view from above: the first chosen frame."""
     view = _chosen_views(clip)[0]
     return view.frame, view.role, float(clip.sweep_times[view.frame])
+
+
+def _file_name(name: str) -> str:
+    """A clip's or method's name as that of a file: what could lead to another folder is written as percent codes."""
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _uint8(rgb: NDArray[np.floating]) -> NDArray[np.uint8]:

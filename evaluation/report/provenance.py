@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from evaluation.pages.charts import Curve
 from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN
+from store_schema.pages.line_chart import Curve
 from store_schema.version.provenance import cpu_model, package_versions
 
 _PACKAGES = ("flux4d-street", "torch", "numpy", "gsplat", "spconv-cu120", "spconv-triton", "numba")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -19,6 +18,7 @@ from evaluation.report.columns import (
     metric_column,
 )
 from evaluation.scoring.results import ClipRow, Evaluation, Group, ImageSummary, MethodSummary, RegionSummary
+from store_schema.pages.values import number
 
 T = TypeVar("T")
 FLOOR = "annotation noise floor"
@@ -160,15 +160,6 @@ def detail_tables(evaluation: Evaluation) -> list[ScoreTable]:
         flow_table("Scene flow on the input frames", evaluation, FLOW_COLUMNS),
         flow_table("Scene flow by class (S static, D dynamic normalised)", evaluation, bucket_columns()),
     ]
-
-
-def number(value: float | int | None, digits: int) -> str:
-    """A number for a table; None is n/a."""
-    if value is None:
-        return "n/a"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "∞" if value == math.inf else f"{value:.{digits}f}"
 
 
 def _groups(evaluation: Evaluation) -> Iterable[tuple[Group, list[MethodSummary]]]:

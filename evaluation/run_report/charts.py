@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from evaluation.metrics.metric import Metric, Quantity
 from evaluation.metrics.table import BY_KEY, METRICS
-from evaluation.pages.charts import Curve, Line, chart
 from evaluation.run_folder.rows import Row, usable_number
 from evaluation.run_report.log import curve_of
-from evaluation.run_report.words import percent
 from flux4d.supervision.losses.total import TERMS
+from store_schema.pages.line_chart import Curve, Line, chart
+from store_schema.pages.values import share_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ EARLY = tuple(_early_plot(metric) for metric in METRICS if "charts" in metric.pl
 """One chart for each metric that is drawn."""
 
 
-def run_charts(rows: Sequence[Row], plots: Sequence[Plot]) -> tuple[list[str], list[str]]:
+def run_charts(rows: Sequence[Row], plots: Sequence[Plot]) -> tuple[list[Markup], list[str]]:
     """Charts of the training log, and the columns that have nothing to draw, in words."""
     charts, missing = [], []
     for plot in plots:
@@ -70,7 +72,7 @@ def run_charts(rows: Sequence[Row], plots: Sequence[Plot]) -> tuple[list[str], l
     return charts, missing
 
 
-def early_charts(evaluations: Sequence[Row]) -> Iterator[str]:
+def early_charts(evaluations: Sequence[Row]) -> Iterator[Markup]:
     """Charts of early evaluations, a dot for each; metrics that are n/a in all of them are not drawn."""
     rows = [{**row["metrics"], "step": row["step"]} for row in evaluations]
     for plot in EARLY:
@@ -94,7 +96,7 @@ def _scaled(curve: Curve, scale: float) -> Curve:
 
 def _in_words(rows: Sequence[Row], name: str, label: str) -> str:
     share = share_of_waiting(rows) if name == "data_seconds" else None
-    return label if share is None else f"{label} ({percent(share)} of the time)"
+    return label if share is None else f"{label} ({share_text(share, 1)} of the time)"
 
 
 def _why(rows: Sequence[Row], name: str) -> str:

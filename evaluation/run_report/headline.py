@@ -10,8 +10,8 @@ from evaluation.metrics.table import BY_KEY
 from evaluation.run_folder.rows import Row, number_of, usable_number
 from evaluation.run_report.charts import share_of_waiting
 from evaluation.run_report.folder import TrainingRun
-from evaluation.run_report.words import hours, percent, shown
 from evaluation.scoring.validation import BEST_METRIC, BEST_WITHOUT_INTERPOLATION
+from store_schema.pages.values import duration, number, share_text
 
 _DECISIVE = BY_KEY[BEST_METRIC.split("/")[1]]
 RECENT = 100
@@ -69,14 +69,14 @@ def left_out(rows: Sequence[Row]) -> str:
     if not hit:
         return "none"
     named = ", ".join(f"{step:,}" for step, _ in hit[:10]) + (", ..." if len(hit) > 10 else "")
-    return f"{shown(sum(count for _, count in hit), 0)} in {len(hit):,} step{'s' if len(hit) > 1 else ''} ({named})"
+    return f"{number(sum(count for _, count in hit), 0)} in {len(hit):,} step{'s' if len(hit) > 1 else ''} ({named})"
 
 
 def _progress(run: TrainingRun) -> Card:
     if not run.steps:
         return Card("Steps done", "", "", "no step has finished yet")
     done, wanted = run.steps[-1]["step"], (run.config or {}).get("steps")
-    about = f"{hours(_total(run.steps, 'seconds'))} in steps"
+    about = f"{duration(_total(run.steps, 'seconds'))} in steps"
     unit = ""
     if type(wanted) is int:
         unit = f"of {wanted:,}"
@@ -84,7 +84,7 @@ def _progress(run: TrainingRun) -> Card:
         if done >= wanted:
             about += ", finished"
         elif speed:
-            about += f", about {hours((wanted - done) * statistics.fmean(speed))} to go"
+            about += f", about {duration((wanted - done) * statistics.fmean(speed))} to go"
     return Card("Steps done", f"{done:,}", unit, about)
 
 
@@ -105,7 +105,7 @@ def _best(run: TrainingRun) -> Card:
     if best is None:
         return Card(f"Best {_DECISIVE.symbol}", "", "", "no early evaluation has scored a view yet")
     role = best.metric.split("/")[0]
-    value = shown(best.value, _DECISIVE.digits)
+    value = number(best.value, _DECISIVE.digits)
     return Card(f"Best {_DECISIVE.symbol}", value, _DECISIVE.unit, f"held-out {role} views, step {best.step:,}")
 
 
@@ -114,7 +114,10 @@ def _waiting(rows: Sequence[Row]) -> Card:
     if share is None or recent is None:
         return Card("Waiting for data", "", "", "not recorded")
     return Card(
-        "Waiting for data", percent(share), "", f"of the steps' time; {percent(recent)} of the last {RECENT} steps"
+        "Waiting for data",
+        share_text(share, 1),
+        "",
+        f"of the steps' time; {share_text(recent, 1)} of the last {RECENT} steps",
     )
 
 
@@ -126,9 +129,9 @@ def _memory(rows: Sequence[Row]) -> Card:
     if gpu is None and process is None:
         return Card("Peak memory", "", "", "not recorded")
     if gpu is None:
-        return Card("Peak memory", shown((process or 0) / 1e3, 1), "GB", "of the process; no GPU memory was recorded")
-    about = "" if process is None else f"; {shown(process / 1e3, 1)} GB of the process"
-    return Card("Peak memory", shown(gpu / 1e3, 1), "GB", f"on the GPU{about}")
+        return Card("Peak memory", number((process or 0) / 1e3, 1), "GB", "of the process; no GPU memory was recorded")
+    about = "" if process is None else f"; {number(process / 1e3, 1)} GB of the process"
+    return Card("Peak memory", number(gpu / 1e3, 1), "GB", f"on the GPU{about}")
 
 
 def _total(rows: Sequence[Row], name: str) -> float:
@@ -136,4 +139,4 @@ def _total(rows: Sequence[Row], name: str) -> float:
 
 
 def _short(value: float) -> str:
-    return shown(value, 2) if value < 100 else shown(value, 0)
+    return number(value, 2) if value < 100 else number(value, 0)

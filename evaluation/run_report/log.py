@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from evaluation.pages.charts import Curve
 from evaluation.run_folder.rows import Row, number_of, read_rows
+from store_schema.pages.line_chart import Curve
 
 CURVES = ("loss", "psnr")
 """Columns of the log of steps that are drawn."""

@@ -1,16 +1,17 @@
-"""Tables of early evaluations, as HTML."""
+"""Tables of early evaluations, for a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from itertools import groupby
 
 from evaluation.metrics.metric import Quantity
 from evaluation.metrics.table import quantities
 from evaluation.run_folder.rows import Row, number_of
 from evaluation.run_report.headline import Best
-from evaluation.run_report.words import shown
+from store_schema.pages.table import Cell, Head, Table
+from store_schema.pages.table import Row as Line
+from store_schema.pages.values import number
 
 _TITLES = {"interpolation": "interpolation", "future": "future", "flow": "scene flow"}
 _GROUPS = tuple(
@@ -18,50 +19,34 @@ _GROUPS = tuple(
 )
 
 
-def evaluation_table(evaluations: Sequence[Row], best: Best | None) -> str:
+def evaluation_table(evaluations: Sequence[Row], best: Best | None) -> Table:
     """One row an early evaluation, the newest first; marked are the best one and the best value of each column."""
-    columns = [column for _, group in _GROUPS for column in group]
-    tops = {column.name: _top(evaluations, column) for column in columns}
-    first = {group[0].name for _, group in _GROUPS}
-    heads = "".join(
-        f"<th{' class=first' if column.name in first else ''}>{column.metric.head}<br>"
-        f"<small>{', '.join(filter(None, (column.metric.unit, 'moving' * column.moving)))}</small></th>"
-        for column in columns
-    )
-    groups = "".join(f'<th class="group first" colspan="{len(group)}">{name}</th>' for name, group in _GROUPS)
-    body = ""
+    columns = [(group, column) for group, held in _GROUPS for column in held]
+    tops = {column.name: _top(evaluations, column) for _, column in columns}
+    heads = [Head("step", left=True), Head("weights", left=True)]
+    heads += [
+        Head(each.metric.head, ", ".join(filter(None, (each.metric.unit, "moving" * each.moving))), group)
+        for group, each in columns
+    ]
+    rows = []
     for place, row in reversed(list(enumerate(evaluations))):
         marked = best is not None and place == best.place
-        tag = ' <span class="tag unseen">best</span>' if marked else ""
-        cells = "".join(_cell(row, column, tops[column.name], column.name in first) for column in columns)
-        body += (
-            f'<tr{" class=marked" if marked else ""}><td class="l">{row["step"]:,}{tag}</td>'
-            f'<td class="l">{escape(str(row.get("weights", "not recorded")))}</td>{cells}</tr>'
-        )
-    return (
-        f'<div class="scroll tall"><table><thead><tr><th colspan="2"></th>{groups}</tr><tr class="heads">'
-        f'<th class="l">step</th><th class="l">weights</th>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+        step = Cell(number(row["step"]), tag="best" if marked else "")
+        cells = [_cell(row, column, tops[column.name]) for _, column in columns]
+        rows.append(Line((step, str(row.get("weights", "not recorded")), *cells), "marked" if marked else ""))
+    return Table(tuple(heads), tuple(rows), tall=True)
 
 
-def everything_table(evaluations: Sequence[Row]) -> str:
+def everything_table(evaluations: Sequence[Row]) -> Table:
     """Every metric and count under its own name, the newest first."""
-    parts = [
-        (kind, list(dict.fromkeys(name for row in evaluations for name in row[kind]))) for kind in ("metrics", "counts")
+    names = {kind: dict.fromkeys(name for row in evaluations for name in row[kind]) for kind in ("metrics", "counts")}
+    columns = [(kind, name) for kind, held in names.items() for name in held]
+    heads = [Head("step", left=True), *(Head(name, group=kind) for kind, name in columns)]
+    rows = [
+        Line((number(row["step"]), *(_plain(row, kind, name) for kind, name in columns)))
+        for row in reversed(evaluations)
     ]
-    heads = "".join(
-        f'<th class="{"first" if not place else ""}">{escape(name)}</th>'
-        for _, names in parts
-        for place, name in enumerate(names)
-    )
-    body = ""
-    for row in reversed(evaluations):
-        cells = "".join(_plain(row, kind, name) for kind, names in parts for name in names)
-        body += f'<tr><td class="l">{row["step"]:,}</td>{cells}</tr>'
-    return (
-        f'<div class="scroll tall"><table><thead><tr class="heads"><th class="l">step</th>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return Table(tuple(heads), tuple(rows), tall=True)
 
 
 def _value(row: Row, name: str, kind: str = "metrics") -> float | None:
@@ -73,15 +58,13 @@ def _top(evaluations: Sequence[Row], column: Quantity) -> float | None:
     return (max if column.metric.better == "higher" else min)(values, default=None)
 
 
-def _cell(row: Row, column: Quantity, top: float | None, first: bool) -> str:
+def _cell(row: Row, column: Quantity, top: float | None) -> Cell:
     value = _value(row, column.name)
-    text = "n/a" if value is None else shown(value, column.metric.digits)
-    names = " ".join(name for name, on in (("first", first), ("na", text == "n/a")) if on)
-    return f'<td class="{names}">{f"<b>{text}</b>" if value is not None and value == top else text}</td>'
+    return Cell(number(value, column.metric.digits), best=value is not None and value == top)
 
 
 def _plain(row: Row, kind: str, name: str) -> str:
     value = _value(row, name, kind)
-    if value is None or value != value:
-        return '<td class="na">n/a</td>'
-    return f"<td>{shown(value, 0) if kind == 'counts' else f'{value:.6g}'}</td>"
+    if kind == "counts" or value is None or value != value:
+        return number(value)
+    return f"{value:.6g}"

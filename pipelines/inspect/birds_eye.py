@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Iterator
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pipelines.geometry.rigid import invert_rigid, transform_points
 from pipelines.ground_truth.scene_flow import box_corners
 from pipelines.inspect.camera_pictures import box_text
 from pipelines.inspect.gather import InspectedBoxes, InspectedFrame
-from pipelines.pages.paint import png_uri, put_dots
+from pipelines.inspect.paint import put_dots
 from store_schema.labels import FlowClass
+from store_schema.pages.pictures import encoded
+from store_schema.pages.svg import drawing, element, note, text
 
 SIDE_PX = 1200
 ARROW_S = 1.0
@@ -35,7 +38,7 @@ CLASS_NAMES = {
 _GROUND_RGB = (14, 17, 23)
 
 
-def plan_svg(frame: InspectedFrame, range_m: float) -> str:
+def plan_svg(frame: InspectedFrame, range_m: float) -> Markup:
     """The picture, ego at the sweep's stamp in the middle, its forward axis up.
 
     Args:
@@ -43,19 +46,14 @@ def plan_svg(frame: InspectedFrame, range_m: float) -> str:
         range_m: metres from the ego to each side.
     """
     world2ego = invert_rigid(frame.sweep.ego2world)
-    parts = [
-        f'<image width="{SIDE_PX}" height="{SIDE_PX}" href="{png_uri(_points(frame, world2ego, range_m))}"/>',
-        _rings(range_m),
-    ]
+    points = encoded(_points(frame, world2ego, range_m), colours=256)
+    parts = [element("image", width=SIDE_PX, height=SIDE_PX, href=points.uri), *_rings(range_m)]
     if frame.boxes is not None:
-        parts.append(_outlines(frame.boxes, world2ego, range_m))
-        parts.append(_arrows(frame, frame.boxes, world2ego, range_m))
+        parts += _outlines(frame.boxes, world2ego, range_m)
+        parts += _arrows(frame, frame.boxes, world2ego, range_m)
     middle = SIDE_PX / 2
-    parts.append(f'<path class="ego" d="M{middle} {middle - 14}l9 24l-9 -6l-9 6z"><title>ego</title></path>')
-    return (
-        f'<svg class="plan" viewBox="0 0 {SIDE_PX} {SIDE_PX}" role="img" aria-label="The frame from above">'
-        f"{''.join(parts)}</svg>"
-    )
+    parts.append(element("path", note("ego"), class_="ego", d=f"M{middle} {middle - 14}l9 24l-9 -6l-9 6z"))
+    return drawing(SIDE_PX, SIDE_PX, "The frame from above", parts, "plan")
 
 
 def _points(frame: InspectedFrame, world2ego: NDArray[np.float64], range_m: float) -> NDArray[np.uint8]:
@@ -77,17 +75,15 @@ def _pixels(ego: NDArray[np.float64], range_m: float) -> NDArray[np.float64]:
     return np.stack([(ego[..., 0] + range_m) * scale, (range_m - ego[..., 1]) * scale], axis=-1)
 
 
-def _rings(range_m: float) -> str:
+def _rings(range_m: float) -> Iterator[Markup]:
     middle, step = SIDE_PX / 2, 10 if range_m <= 60 else 25
-    parts = []
     for metres in range(step, int(range_m) + 1, step):
         radius = metres * SIDE_PX / (2 * range_m)
-        parts.append(f'<circle class="ring" cx="{middle}" cy="{middle}" r="{radius:.1f}"/>')
-        parts.append(f'<text class="far" x="{middle + 4}" y="{middle - radius + 14:.1f}">{metres} m</text>')
-    return "".join(parts)
+        yield element("circle", class_="ring", cx=middle, cy=middle, r=radius)
+        yield text(middle + 4, middle - radius + 14, f"{metres} m", class_="far")
 
 
-def _outlines(boxes: InspectedBoxes, world2ego: NDArray[np.float64], range_m: float) -> str:
+def _outlines(boxes: InspectedBoxes, world2ego: NDArray[np.float64], range_m: float) -> Iterator[Markup]:
     cuboids = boxes.cuboids
     corners = box_corners(cuboids.position, cuboids.size, cuboids.yaw)
     # Corners of the floor, in turn, then from the centre to the middle of the front side.
@@ -95,22 +91,21 @@ def _outlines(boxes: InspectedBoxes, world2ego: NDArray[np.float64], range_m: fl
     flat = _pixels(transform_points(world2ego, floor.reshape(-1, 3)).reshape(-1, 4, 3), range_m)
     centre, front = flat.mean(axis=1), flat[:, 1:3].mean(axis=1)
     inside = np.any(((flat > 0) & (flat < SIDE_PX)).all(axis=2), axis=1)
-    parts = []
     for row in np.flatnonzero(inside):
         shape = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in flat[row]) + "z"
         shape += f"M{centre[row, 0]:.1f} {centre[row, 1]:.1f}L{front[row, 0]:.1f} {front[row, 1]:.1f}"
         lidar = {-1: "both LiDARs", 0: "spinning LiDAR", 1: "forward LiDAR"}[int(cuboids.sensor[row])]
-        note = f"{box_text(boxes, int(row))}, {lidar}, track {cuboids.track[row]}"
-        style = "box sibling" if cuboids.sensor[row] == 1 else "box"
-        parts.append(f'<path class="{style}" d="{shape}"><title>{escape(note)}</title></path>')
-    return "".join(parts)
+        words = f"{box_text(boxes, int(row))}, {lidar}, track {cuboids.track[row]}"
+        yield element("path", note(words), class_="box sibling" if cuboids.sensor[row] == 1 else "box", d=shape)
 
 
-def _arrows(frame: InspectedFrame, boxes: InspectedBoxes, world2ego: NDArray[np.float64], range_m: float) -> str:
+def _arrows(
+    frame: InspectedFrame, boxes: InspectedBoxes, world2ego: NDArray[np.float64], range_m: float
+) -> Iterator[Markup]:
     """An arrow a box with points of known motion: their mean place, their mean flow."""
     if frame.flow is None or boxes.beside is None:
-        return ""
-    flow, parts = frame.flow, []
+        return
+    flow = frame.flow
     stretch = ARROW_S / (boxes.beside.time - frame.sweep.time)
     for row in np.unique(flow.cuboid[flow.flow_class != FlowClass.IGNORED]):
         own = flow.cuboid == row
@@ -122,12 +117,9 @@ def _arrows(frame: InspectedFrame, boxes: InspectedBoxes, world2ego: NDArray[np.
         if not (0 <= x < SIDE_PX and 0 <= y < SIDE_PX):
             continue
         dynamic = (flow.flow_class[own] == FlowClass.FOREGROUND_DYNAMIC).mean() >= 0.5
-        note = f"{box_text(boxes, int(row))}: {int(own.sum()):,} points move {np.linalg.norm(motion):.2f} m"
-        parts.append(
-            f'<path class="arrow {"fd" if dynamic else "fs"}" d="{_arrow(x, y, to_x, to_y)}">'
-            f"<title>{escape(note)}</title></path>"
-        )
-    return "".join(parts)
+        words = f"{box_text(boxes, int(row))}: {int(own.sum()):,} points move {np.linalg.norm(motion):.2f} m"
+        style = "arrow fd" if dynamic else "arrow fs"
+        yield element("path", note(words), class_=style, d=_arrow(x, y, to_x, to_y))
 
 
 def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:

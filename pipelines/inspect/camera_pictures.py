@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.ground_truth.moving_mask import moving_mask
 from pipelines.inspect.gather import InspectedBoxes, InspectedFrame, InspectedView
-from pipelines.pages.paint import HIDDEN_RGB, depth_rgb, put_dots, reduced
+from pipelines.inspect.paint import HIDDEN_RGB, depth_rgb, put_dots, reduced
 from pipelines.sources.base import Cuboids
 
 OUTLINES = ((255, 92, 40), (64, 210, 255), (255, 225, 60), (120, 255, 120), (255, 120, 220), (190, 160, 255))

@@ -60,8 +60,8 @@ def run_inspect(command: Inspect, console: Console) -> int:
     from pipelines.sources.base import LogError
     from pipelines.sources.pandaset.layout import is_log
     from pipelines.sources.pandaset.reader import PandaSetLog
-    from store_schema.files.atomic import write_atomic
     from store_schema.files.location import location
+    from store_schema.pages.shell import write_page
 
     root = location(command.log, retry=lasting(command.retry_minutes))
     if root.is_dir() and not is_log(root):
@@ -78,7 +78,7 @@ def run_inspect(command: Inspect, console: Console) -> int:
         )
         bars.update("page", 0, None)
         page = command.out / f"{reader.log_id}-{command.frame:03d}.html"
-        write_atomic(page, page_html(frame, command.range_m, _options(command)).encode())
+        write_page(page, page_html(frame, command.range_m, _options(command)))
     numbers = front_numbers(frame)
     _summarise(frame, numbers, console)
     options = {"flow": asdict(command.flow), "camera_time_shift": command.camera_time_shift}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 
 import numpy as np
 
 from pipelines.inspect.counts import FRONT, ColourRow, FlowRow, bucket_rows, flow_row, front_points
 from pipelines.inspect.gather import InspectedFrame
 from pipelines.inspect.timing import LIDARS
-from pipelines.pages.readable import ABSENT, count_text, share_text
 from store_schema.labels import FlowClass
+from store_schema.pages.table import Table, plain_table
+from store_schema.pages.values import ABSENT, number, share_text
 
 _CLASSES = (
     FlowClass.BACKGROUND_STATIC,
@@ -22,44 +22,24 @@ _CLASSES = (
 _BOXES_OF = {-1: "both LiDARs", 0: "spinning LiDAR only", 1: "forward LiDAR only"}
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, its first column to the left."""
-    side = [" class=l"] + [""] * (len(heads) - 1)
-    top = "".join(f"<th{a}>{escape(head)}</th>" for a, head in zip(side, heads, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{a}>{escape(cell)}</td>" for a, cell in zip(side, row, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
-
-
-def counts_section(frame: InspectedFrame, colours: Sequence[ColourRow]) -> str:
-    """Points, flow, depth, colours and boxes in numbers."""
-    return (
-        f'<div class="pair"><section><h2>Points and flow</h2>{_flow_tables(frame)}</section>'
-        f"<section><h2>Boxes</h2>{_box_table(frame)}<h2>Depth and colours by camera</h2>"
-        f"{_camera_table(frame, colours)}</section></div>"
-    )
-
-
-def moving_table(frame: InspectedFrame) -> str:
-    """The moving boxes, the fastest first."""
+def moving_table(frame: InspectedFrame) -> Table | None:
+    """The moving boxes, the fastest first; None where it is unknown what moves."""
     boxes = frame.boxes
     if boxes is None or boxes.moving is None or boxes.speed is None:
-        return f'<p class="na">moving boxes: {ABSENT}</p>'
+        return None
     rows = []
     for row in sorted(np.flatnonzero(boxes.moving), key=lambda row: -boxes.speed[row]):  # type: ignore[index]
-        points = ABSENT if frame.flow is None else count_text(int((frame.flow.cuboid == row).sum()))
+        points = None if frame.flow is None else int((frame.flow.cuboid == row).sum())
         time = 1e3 * (boxes.times[row] - frame.sweep.time)
         cells = (boxes.cuboids.label[row], boxes.cuboids.track[row][:8], _BOXES_OF[int(boxes.cuboids.sensor[row])])
-        rows.append((*cells, f"{boxes.speed[row]:.2f}", f"{time:+.1f}", points))
-    heads = ("label", "track", "box of", "m/s", "true at, ms", "points")
-    return f"<details><summary>{len(rows)} moving boxes</summary>{table(heads, rows)}</details>"
+        rows.append((*cells, number(boxes.speed[row], 2), f"{time:+.1f}", number(points)))
+    return plain_table(("label", "track", "box of", "m/s", "true at, ms", "points"), rows, left=3)
 
 
-def _flow_tables(frame: InspectedFrame) -> str:
+def flow_table(frame: InspectedFrame) -> Table:
+    """Points by LiDAR, in the evaluation's view and there by bucket class: how many, and how they move."""
     sweep, view = frame.sweep, frame.view(FRONT)
-    groups = {name: np.flatnonzero(sweep.sensor == number) for number, (name, _) in LIDARS.items()}
+    groups = {name: np.flatnonzero(sweep.sensor == place) for place, (name, _) in LIDARS.items()}
     rows = [_flow_cells(name, frame, flow_row(frame, held), len(held)) for name, held in groups.items()]
     if view is not None:
         chosen = front_points(frame, view)
@@ -68,64 +48,57 @@ def _flow_tables(frame: InspectedFrame) -> str:
     else:
         rows.append(("P0: spinning, in front_camera", *[ABSENT] * 7))
     heads = ("points of", "points", "BS", "FS", "FD", "ignored", "mean flow, m", "largest, m")
-    return table(heads, rows) + (
-        '<p class="soft">Flow is the motion to the next sweep without that of the ego; mean and largest are of BS, FS '
-        "and FD points. P0 is the point set of the evaluation.</p>"
+    note = (
+        "Flow is the motion to the next sweep without that of the ego; mean and largest are of BS, FS and FD points. "
+        "P0 is the point set of the evaluation."
     )
+    return plain_table(heads, rows, title="Points and flow", notes=(note,))
 
 
 def _flow_cells(name: str, frame: InspectedFrame, row: FlowRow | None, points: int) -> tuple[str, ...]:
     if row is None or frame.flow is None:
-        ignored = ABSENT if row is None else count_text(row.by_class[FlowClass.IGNORED])
-        return (name, count_text(points), *[ABSENT] * 3, ignored, ABSENT, ABSENT)
-    flow = (ABSENT if value is None else f"{value:.4f}" for value in (row.mean_m, row.max_m))
-    return (name, count_text(points), *(count_text(row.by_class[kind]) for kind in _CLASSES), *flow)
+        ignored = None if row is None else row.by_class[FlowClass.IGNORED]
+        return (name, number(points), *[ABSENT] * 3, number(ignored), ABSENT, ABSENT)
+    flow = (number(value, 4) for value in (row.mean_m, row.max_m))
+    return (name, number(points), *(number(row.by_class[kind]) for kind in _CLASSES), *flow)
 
 
-def _box_table(frame: InspectedFrame) -> str:
+def box_table(frame: InspectedFrame) -> Table | None:
+    """Boxes by the LiDAR they were drawn for; None in a log without cuboids."""
     boxes = frame.boxes
     if boxes is None:
-        return f'<p class="na">{ABSENT}: the log has no cuboids</p>'
+        return None
     rows = []
     for sensor, name in _BOXES_OF.items():
         own = boxes.cuboids.sensor == sensor
-        moving = ABSENT if boxes.moving is None else count_text(int(boxes.moving[own].sum()))
-        lost = ABSENT if frame.missing_tracks is None else count_text(int(frame.missing_tracks[own].sum()))
-        rows.append((name, count_text(int(own.sum())), moving, lost))
+        moving = None if boxes.moving is None else int(boxes.moving[own].sum())
+        lost = None if frame.missing_tracks is None else int(frame.missing_tracks[own].sum())
+        rows.append((name, number(int(own.sum())), number(moving), number(lost)))
     other = boxes.other_lidar_only
     by_lidar = ", ".join(
-        f"{count_text(int((other & (frame.sweep.sensor == number)).sum()))} of the {name}"
-        for number, (name, _) in LIDARS.items()
+        f"{number(int((other & (frame.sweep.sensor == place)).sum()))} of the {name}"
+        for place, (name, _) in LIDARS.items()
     )
-    return (
-        table(("boxes of", "boxes", "moving", "track not in the next frame"), rows)
-        + f'<p class="soft">Points only in a box of the other LiDAR (ignored): {by_lidar}.</p>'
-    )
+    heads = ("boxes of", "boxes", "moving", "track not in the next frame")
+    note = f"Points only in a box of the other LiDAR (ignored): {by_lidar}."
+    return plain_table(heads, rows, title="Boxes", notes=(note,))
 
 
-def _camera_table(frame: InspectedFrame, colours: Sequence[ColourRow]) -> str:
+def camera_table(frame: InspectedFrame, colours: Sequence[ColourRow]) -> Table:
+    """Depth and colours of each camera, and of all."""
     total = len(frame.sweep.points)
     rows = []
     for view, row in zip(frame.views, colours, strict=True):
-        raw, seen = len(view.depth.depth), int(view.depth.visible.sum())
-        apart = ABSENT if row.difference is None else f"{row.difference:.0f}"
-        rows.append(
-            (
-                view.name,
-                count_text(raw),
-                count_text(seen),
-                share_text(row.coloured, total),
-                share_text(row.behind, row.coloured),
-                count_text(row.shared),
-                apart,
-            )
-        )
+        depth = number(len(view.depth.depth)), number(int(view.depth.visible.sum()))
+        shares = share_text(row.coloured, total), share_text(row.behind, row.coloured)
+        rows.append((view.name, *depth, *shares, number(row.shared), number(row.difference)))
     coloured, behind = sum(row.coloured for row in colours), sum(row.behind for row in colours)
     rows.append(("all", "", "", share_text(coloured, total), share_text(behind, coloured), "", ""))
     heads = ("camera", "depth px raw", "visible", "colours", "8x8 behind", "shared", "difference")
-    return table(heads, rows) + (
-        '<p class="soft">colours: share of all points that have this camera\'s colour. 8x8 behind: of these, the share '
-        "with a return more than 5 % + 0.5 m nearer in the same 8x8 px cell, a sign of a wrong colour that also hits "
-        "far road and outlines. shared: points seen here that another camera coloured, and the median difference of "
-        "that colour from this image's pixel (of 255).</p>"
+    note = (
+        "colours: share of all points that have this camera's colour. 8x8 behind: of these, the share with a return "
+        "more than 5 % + 0.5 m nearer in the same 8x8 px cell, a sign of a wrong colour that also hits far road and "
+        "outlines. shared: points seen here that another camera coloured, and the median difference of that colour "
+        "from this image's pixel (of 255)."
     )
+    return plain_table(heads, rows, title="Depth and colours by camera", notes=(note,))

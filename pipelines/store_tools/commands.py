@@ -96,7 +96,7 @@ class Leakage(StoreOptions):
 def run_show(command: Show, console: Console) -> int:
     """Print the summary of a version and, when asked, write its page."""
     from pipelines.store_tools.summary import summarise
-    from pipelines.store_tools.summary_page import write_page
+    from pipelines.store_tools.summary_page import write_summary
     from pipelines.store_tools.summary_text import print_summary
 
     summary = summarise(command.place, command.version)
@@ -104,7 +104,7 @@ def run_show(command: Show, console: Console) -> int:
     if command.html is None:
         return 0
     with progress_bars(console) as bars:
-        damaged = write_page(summary, command.html, partial(bars.update, "clips"))
+        damaged = write_summary(summary, command.html, partial(bars.update, "clips"))
     for clip_id, reason in damaged.items():
         console.print(f"clip {clip_id} cannot be shown: {reason}", style="red", highlight=False, markup=False)
     console.print(f"wrote {command.html}", highlight=False, markup=False)
@@ -129,9 +129,9 @@ def run_diff(command: Diff, console: Console) -> int:
 
 def run_gc(command: Gc, console: Console) -> int:
     """Remove what was asked for and say how much became free."""
-    from pipelines.pages.readable import plural, size_text
     from pipelines.store_tools.gc import Removal, Scopes, collect
     from store_schema.files.location import filesystem, relative_name
+    from store_schema.pages.values import plural, size_text
 
     scopes = Scopes(
         unfinished=command.unfinished,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.pages.readable import flatten
+from pipelines.store_tools.flatten import flatten
 from store_schema.version.dataset import Dataset
 from store_schema.version.shards import CorruptShardError, Member
 

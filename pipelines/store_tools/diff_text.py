@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from pipelines.pages.readable import ABSENT, plural, size_text
 from pipelines.store_tools.diff import Change, SetDiff, VersionDiff
 from pipelines.store_tools.diff_members import ClipDiff, ColumnDiff, MemberDiff
+from store_schema.pages.values import ABSENT, plural, size_text
 
 _FEW = 10
 """Names or changes of one kind that are listed."""

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from html import escape
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
-from pipelines.pages.charts import histogram_chart, pooled, stacked_chart
-from pipelines.pages.readable import ABSENT, count_text, flatten, histogram, plural, share_text, size_text
-from pipelines.pages.style import SCRIPT, STYLE
-from pipelines.store_tools.page_gallery import FLOW_STYLES, card, gallery
+from pipelines.store_tools.flatten import flatten
 from pipelines.store_tools.summary import FLOW_COLUMNS, Group, Row, VersionSummary, known
-from pipelines.store_tools.thumbnails import thumbnails
-from store_schema.files.atomic import write_atomic
+from pipelines.store_tools.thumbnails import REACH_M, Thumbnails, thumbnails
 from store_schema.labels import FlowClass
+from store_schema.pages.bar_charts import histogram_chart, pooled, stacked_chart
+from store_schema.pages.histogram import histogram
+from store_schema.pages.shell import render, write_page
+from store_schema.pages.table import Head, Table, plain_table
+from store_schema.pages.table import Row as Line
+from store_schema.pages.values import ABSENT, number, share_text, size_text
 from store_schema.version.dataset import open_dataset
 
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+FLOW_STYLES = {
+    FlowClass.FOREGROUND_DYNAMIC: ("moving", "foreground, moving"),
+    FlowClass.FOREGROUND_STATIC: ("parked", "foreground, still"),
+    FlowClass.BACKGROUND_STATIC: ("still", "background"),
+    FlowClass.IGNORED: ("ignored", "ignored"),
+}
+"""Style class and name of each flow class, from the ground of a chart up."""
 
 
-def write_page(summary: VersionSummary, path: Path, progress: Progress = lambda done, total: None) -> dict[str, str]:
+def write_summary(summary: VersionSummary, path: Path, progress: Progress = lambda done, total: None) -> dict[str, str]:
     """Write the page.
 
     Args:
@@ -39,156 +49,128 @@ def write_page(summary: VersionSummary, path: Path, progress: Progress = lambda 
         CorruptManifestError: manifest or index do not hash to the version.
     """
     dataset = open_dataset(summary.folder.parent.parent, summary.version)
-    cards: dict[str, str] = {}
-    damaged: dict[str, str] = {}
-    rows = {row["clip_id"]: row for row in summary.clips}
-    for clip_id, pictures in thumbnails(dataset, rows):
-        if pictures.damage is not None:
-            damaged[clip_id] = pictures.damage
-        cards[clip_id] = card(rows[clip_id], pictures)
-        progress(len(cards), len(rows))
-    body = "\n".join(
-        [
-            _head(summary, len(damaged)),
-            f'<div class="pair">{_facts(summary)}{_counts(summary)}</div>',
-            _charts(summary),
-            _logs(summary),
-            _left_out(summary),
-            gallery(summary, cards),
-            _provenance(summary),
-        ]
+    pictures: dict[str, Thumbnails] = {}
+    for clip_id, drawn in thumbnails(dataset, [row["clip_id"] for row in summary.clips]):
+        pictures[clip_id] = drawn
+        progress(len(pictures), len(summary.clips))
+    damaged = {clip_id: drawn.damage for clip_id, drawn in pictures.items() if drawn.damage is not None}
+    page = render(
+        "pipelines.store_tools/summary_page.html",
+        script="pipelines.store_tools/filter.js",
+        summary=summary,
+        num_logs=len({row["log_id"] for row in summary.clips}),
+        num_damaged=len(damaged),
+        configuration=list(_configuration(summary).items()),
+        groups=_groups(summary),
+        flow=_flow(summary.total()),
+        charts=_charts(summary),
+        logs=_logs(summary),
+        left_out=plain_table(("clip", "reason"), sorted(summary.manifest.left_out.items()), left=2),
+        across=f"{2 * REACH_M:g}",
+        gallery=[(key, list(rows)) for key, rows in groupby(summary.clips, lambda row: (row["split"], row["setting"]))],
+        pictures=pictures,
+        words=_words,
+        flow_bar=_flow_bar,
+        moving=FLOW_COLUMNS[FlowClass.FOREGROUND_DYNAMIC],
     )
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Dataset version {escape(summary.version[:12])}</title><style>{STYLE}</style></head>\n"
-        f"<body><main>\n{body}\n</main><script>{SCRIPT}</script></body></html>\n"
-    )
-    write_atomic(path, page.encode())
+    write_page(path, page)
     return damaged
 
 
-def _head(summary: VersionSummary, damaged: int) -> str:
-    total = summary.total()
-    logs = {row["log_id"] for row in summary.clips}
-    tag = f' <span class="tag">{damaged:,} of {total.clips:,} clips cannot be read</span>' if damaged else ""
-    return (
-        f"<h1>Dataset version {escape(summary.version[:12])}</h1>"
-        f'<p class="soft">{plural(total.clips, "clip")} of {plural(len(logs), "log")}, '
-        f"{count_text(total.points)} lifted points, {size_text(sum(summary.shard_sizes()))} in shards.{tag}</p>"
-    )
-
-
-def _facts(summary: VersionSummary) -> str:
+def _configuration(summary: VersionSummary) -> dict[str, str]:
     sizes = summary.shard_sizes()
     span = f", {size_text(sizes[0])} to {size_text(sizes[-1])} each" if len(sizes) > 1 else ""
-    rows = {
+    return {
         "version": summary.version,
         "schema version": str(summary.manifest.schema_version),
         "shards": f"{len(sizes):,}, {size_text(sum(sizes))} in all{span}",
         **{path: _value(value) for path, value in flatten(summary.manifest.config).items()},
     }
-    return f"<section><h2>Version and configuration</h2>{_list(rows)}</section>"
 
 
-def _counts(summary: VersionSummary) -> str:
-    groups = summary.groups()
-    heads = ("split", "setting", "clips", "points", "coloured", "moving", "content")
-    body = "".join(_group_row(group) for group in groups)
-    body += _group_row(summary.total(), "total") if len(groups) > 1 else ""
-    total = summary.total()
-    flow = "".join(
-        f'<tr><td class="l">{escape(name)}</td><td>{count_text(total.flow[kind])}</td>'
-        f"<td>{share_text(total.flow[kind], total.points)}</td></tr>"
+def _groups(summary: VersionSummary) -> Table:
+    heads = [Head(text, left=text in ("split", "setting")) for text in ("split", "setting", "clips", "points")]
+    heads += [Head(text) for text in ("coloured", "moving", "content")]
+    rows = [Line(_group_cells(group)) for group in summary.groups()]
+    total = [Line(_group_cells(summary.total()), "total")] if len(rows) > 1 else []
+    return Table(tuple(heads), (*rows, *total), "Clips")
+
+
+def _group_cells(group: Group) -> tuple[str, ...]:
+    shares = (group.coloured, group.flow[FlowClass.FOREGROUND_DYNAMIC])
+    return (
+        group.split,
+        group.setting,
+        number(group.clips),
+        number(group.points),
+        *(share_text(share, group.points) for share in shares),
+        size_text(group.bytes),
+    )
+
+
+def _flow(total: Group) -> Table:
+    rows = [
+        (name, number(total.flow[kind]), share_text(total.flow[kind], total.points))
         for kind, (_, name) in FLOW_STYLES.items()
-    )
-    return (
-        f"<section><h2>Clips</h2>{_table(heads, body, left=2)}"
-        f"<h2>Points by flow class</h2>{_table(('class', 'points', 'share'), flow, left=1)}</section>"
-    )
+    ]
+    return plain_table(("class", "points", "share"), rows, title="Points by flow class")
 
 
-def _group_row(group: Group, style: str = "") -> str:
-    moving = group.flow[FlowClass.FOREGROUND_DYNAMIC]
-    return (
-        f'<tr class="{style}"><td class="l">{escape(group.split)}</td><td class="l">{escape(group.setting)}</td>'
-        f"<td>{group.clips:,}</td><td>{count_text(group.points)}</td>"
-        f"<td>{share_text(group.coloured, group.points)}</td><td>{share_text(moving, group.points)}</td>"
-        f"<td>{size_text(group.bytes)}</td></tr>"
-    )
-
-
-def _charts(summary: VersionSummary) -> str:
+def _charts(summary: VersionSummary) -> list[Markup]:
     clips = summary.clips
     points = [int(row["num_points"]) for row in clips]
     coloured = [100 * row["num_coloured"] / row["num_points"] for row in clips if row["num_points"]]
     sizes = [size / 1e6 for size in known(row["num_bytes"] for row in clips)]
     shards = [size / 1e6 for size in summary.shard_sizes()]
-    charts = [
+    return [
         histogram_chart("Gaussians (lifted points) a clip", histogram(points, 24, narrowest=1), "points"),
         histogram_chart("Coloured points a clip", histogram(coloured, 24, narrowest=1), "% of the clip's points"),
         _flow_chart(clips),
         histogram_chart("Content of a clip", histogram(sizes, 24), "MB"),
         histogram_chart("Size of a shard", histogram(shards, 24), "MB", "shards"),
     ]
-    return f'<section><h2>Distributions</h2><div class="charts">{"".join(charts)}</div></section>'
 
 
-def _flow_chart(clips: Iterable[Row]) -> str:
+def _flow_chart(clips: Iterable[Row]) -> Markup:
     kinds = {style: name for style, name in FLOW_STYLES.values()}
     counts = [[row[FLOW_COLUMNS[kind]] for kind in FLOW_STYLES] for row in clips]
     held = [row for row in counts if None not in row and sum(row)]
     if not held or any(None in row for row in counts):
         return stacked_chart("Flow classes a clip", kinds, None, "")
     shares, together = pooled(np.array(held, np.int64))
-    note = "a column a clip" if together == 1 else f"a column for {together} clips"
-    return stacked_chart("Flow classes a clip", kinds, shares, f"{note}, in the order below")
+    column = "a column a clip" if together == 1 else f"a column for {together} clips"
+    return stacked_chart("Flow classes a clip", kinds, shares, f"{column}, in the order below")
 
 
-def _logs(summary: VersionSummary) -> str:
-    if not summary.logs:
-        return ""
-    clips: dict[str, int] = {}
-    for row in summary.clips:
-        clips[row["log_id"]] = clips.get(row["log_id"], 0) + 1
-    body = "".join(
-        f'<tr><td class="l">{escape(log["log_id"])}</td><td class="l">{escape(log["split"])}</td>'
-        f"<td>{clips.get(log['log_id'], 0):,}</td><td>{log['num_frames']:,}</td><td>{len(log['missing_frames'])}</td>"
-        f'<td>{len(log["cameras"])}</td><td class="l">{ABSENT if log["latitude"] is None else "yes"}</td></tr>'
+def _logs(summary: VersionSummary) -> Table:
+    clips = Counter(row["log_id"] for row in summary.clips)
+    rows = [
+        (
+            str(log["log_id"]),
+            str(log["split"]),
+            number(clips[log["log_id"]]),
+            number(log["num_frames"]),
+            number(len(log["missing_frames"])),
+            number(len(log["cameras"])),
+            ABSENT if log["latitude"] is None else "yes",
+        )
         for log in summary.logs
-    )
-    table = _table(("log", "split", "clips", "frames", "missing", "cameras", "GPS"), body, left=2)
-    return f"<section><details><summary>{plural(len(summary.logs), 'log')}</summary>{table}</details></section>"
+    ]
+    return plain_table(("log", "split", "clips", "frames", "missing", "cameras", "GPS"), rows, left=2)
 
 
-def _left_out(summary: VersionSummary) -> str:
-    left_out = sorted(summary.manifest.left_out.items())
-    if not left_out:
-        return '<section><h2>Clips left out</h2><p class="soft">none</p></section>'
-    body = "".join(
-        f'<tr><td class="l">{escape(clip)}</td><td class="l">{escape(why)}</td></tr>' for clip, why in left_out
-    )
-    table = _table(("clip", "reason"), body, left=2)
-    fold = f"<details><summary>{plural(len(left_out), 'clip')}</summary>{table}</details>"
-    return f"<section><h2>Clips left out</h2>{fold}</section>"
+def _words(row: Row, pictures: Thumbnails) -> str:
+    """What the filter of the page looks for."""
+    words = [str(row[key]) for key in ("clip_id", "log_id", "split", "setting", "shard")]
+    return " ".join([*words, *(["damaged"] if pictures.damage is not None else [])]).lower()
 
 
-def _provenance(summary: VersionSummary) -> str:
-    return (
-        '<section><h2>Provenance</h2><p class="soft">Recorded beside the version, not part of it: the same inputs '
-        f"give the same version anywhere, at any time.</p>{_list(summary.provenance_lines())}</section>"
-    )
-
-
-def _list(rows: Mapping[str, str]) -> str:
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows.items())
-    return f"<dl>{items}</dl>"
-
-
-def _table(heads: Iterable[str], body: str, left: int) -> str:
-    cells = "".join(f"<th{' class=l' if i < left else ''}>{escape(head)}</th>" for i, head in enumerate(heads))
-    return f'<div class="scroll"><table><tr>{cells}</tr>{body}</table></div>'
+def _flow_bar(row: Row) -> list[tuple[str, str, str]]:
+    """Style, name and percent of each flow class; nothing where an old version did not count them."""
+    counts = {kind: row[column] for kind, column in FLOW_COLUMNS.items()}
+    if None in counts.values() or not (total := sum(counts.values())):
+        return []
+    return [(style, name, f"{100 * counts[kind] / total:.2f}") for kind, (style, name) in FLOW_STYLES.items()]
 
 
 def _value(value: object) -> str:

@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.pages.readable import Histogram, count_text, flatten, histogram, share_text, size_text
+from pipelines.store_tools.flatten import flatten
 from pipelines.store_tools.summary import FLOW_COLUMNS, Group, VersionSummary
 from store_schema.labels import FlowClass
+from store_schema.pages.histogram import Histogram, histogram
+from store_schema.pages.values import number, share_text, size_text
 
 FEW = 50
 """Rows of a list that are shown without ``--all``."""
@@ -102,7 +104,7 @@ def _counts(summary: VersionSummary) -> Table:
     for group in (*groups, summary.total()) if len(groups) > 1 else groups:
         if group.split == "all":
             table.add_section()
-        points = count_text(group.points), share_text(group.coloured, group.points)
+        points = number(group.points), share_text(group.coloured, group.points)
         table.add_row(group.split, group.setting, f"{group.clips:,}", *points, size_text(group.bytes))
     return table
 
@@ -110,7 +112,7 @@ def _counts(summary: VersionSummary) -> Table:
 def _flow(total: Group) -> Table:
     table = _table("Flow classes", ("class",), ("points", "share"))
     for kind, count in total.flow.items():
-        table.add_row(kind.name.lower().replace("_", " "), count_text(count), share_text(count, total.points))
+        table.add_row(kind.name.lower().replace("_", " "), number(count), share_text(count, total.points))
     return table
 
 
@@ -126,7 +128,7 @@ def _clips(summary: VersionSummary, everything: bool) -> Table:
             row["shard"],
             str(row["num_frames"]),
             str(row["num_views"]),
-            count_text(points),
+            number(points),
             share_text(row["num_coloured"], points),
             share_text(row[moving], points),
             size_text(row["num_bytes"]),

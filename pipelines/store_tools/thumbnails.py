@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from store_schema.labels import FlowClass
+from store_schema.pages.pictures import Picture, encoded
 from store_schema.units import POSITION
 from store_schema.version.dataset import Dataset
 from store_schema.version.shards import CorruptShardError
@@ -34,10 +33,10 @@ _READERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Thumbnails:
-    """Two pictures as data URIs, or the reason why the clip cannot be shown."""
+    """Two pictures, or the reason why the clip cannot be shown."""
 
-    image: str | None = None
-    plan: str | None = None
+    image: Picture | None = None
+    plan: Picture | None = None
     damage: str | None = None
 
 
@@ -65,7 +64,7 @@ def clip_thumbnails(dataset: Dataset, clip_id: str) -> Thumbnails:
     # pyarrow's and simplejpeg's errors are ValueErrors or OSErrors; KeyError is a column or member that is not there.
     except (CorruptShardError, ValueError, OSError, KeyError) as error:
         return Thumbnails(damage=str(error))
-    return Thumbnails(_data_uri(image), _data_uri(Image.fromarray(plan)))
+    return Thumbnails(encoded(image, "webp", quality=_QUALITY), encoded(plan, "webp", quality=_QUALITY))
 
 
 def plan_picture(columns: Mapping[str, NDArray], width: int = PLAN_WIDTH) -> NDArray[np.uint8]:  # [width, width, 3]
@@ -124,14 +123,8 @@ def _columns(data: bytes) -> dict[str, NDArray]:
     return {name: table.column(name).to_numpy() for name in _COLUMNS}
 
 
-def _small_image(jpeg: bytes) -> Image.Image:
+def _small_image(jpeg: bytes) -> NDArray[np.uint8]:
     # The decoder halves images for free, down to the first size that is not smaller than asked.
     pixels = simplejpeg.decode_jpeg(jpeg, min_width=IMAGE_WIDTH, min_height=1)
     height = max(1, round(pixels.shape[0] * IMAGE_WIDTH / pixels.shape[1]))
-    return Image.fromarray(pixels).resize((IMAGE_WIDTH, height), Image.Resampling.LANCZOS)
-
-
-def _data_uri(image: Image.Image) -> str:
-    sink = io.BytesIO()
-    image.save(sink, "WEBP", quality=_QUALITY, method=2)
-    return f"data:image/webp;base64,{base64.b64encode(sink.getvalue()).decode()}"
+    return np.asarray(Image.fromarray(pixels).resize((IMAGE_WIDTH, height), Image.Resampling.LANCZOS))

@@ -22,11 +22,26 @@ BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names}, None)); {code}"
             "import store_schema.version.dataset, store_schema.codec, store_schema.frame_store",
         ),
         (
+            ["jinja2", "markupsafe", "PIL", "simplejpeg"],
+            "import store_schema, store_schema.pages, store_schema.pages.values, store_schema.version.dataset",
+        ),
+        (
+            ["torch", "PIL", "simplejpeg", "pandas", "pyarrow"],
+            "import store_schema.pages.shell, store_schema.pages.pictures, store_schema.pages.line_chart, "
+            "store_schema.pages.bar_charts, store_schema.pages.table",
+        ),
+        (
             ["spconv", "gsplat", "spconv_triton"],
             "import flux4d.network.model, flux4d.render, training.loop, evaluation.session",
         ),
     ],
-    ids=["pipelines without torch", "store without torch", "model without spconv and gsplat"],
+    ids=[
+        "pipelines without torch",
+        "store without torch",
+        "store without what pages need",
+        "pages without what draws their pictures",
+        "model without spconv and gsplat",
+    ],
 )
 def test_modules_import_without(names: list[str], code: str) -> None:
     command = [sys.executable, "-c", BLOCKED.format(names=names, code=code)]

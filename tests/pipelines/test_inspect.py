@@ -6,7 +6,6 @@ import json
 import math
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -23,57 +22,16 @@ from pipelines.inspect.camera_pictures import OUTLINES, depth_picture, mask_pict
 from pipelines.inspect.counts import NUMBERS, colour_row, front_numbers
 from pipelines.inspect.gather import InspectedFrame, gather_frame
 from pipelines.inspect.page import page_html
-from pipelines.pages.paint import FARTHEST_M, HIDDEN_RGB, NEAREST_M, PICTURE_WIDTH, depth_rgb, put_dots, reduced
+from pipelines.inspect.paint import FARTHEST_M, HIDDEN_RGB, NEAREST_M, PICTURE_WIDTH, depth_rgb, put_dots, reduced
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.codec import mask_from_runs
+from tests.support.html import MARKUP, Page, same_elements, self_contained
 from tests.support.logs.fake_log import cuboid_table, edit_table, write_log
 from tests.support.logs.plain_ground_truth import plain_box_times
 from tests.support.logs.real_slice import matrix, real_log
 
 FLOW, DEPTH = NUMBERS[:6], NUMBERS[6:]
 FRAME = 5
-
-
-class Page(HTMLParser):
-    """Checks that every tag is closed; gathers tags, addresses and text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [str(value) for name, value in attrs if name in ("src", "href", "srcset", "xlink:href")]
-        assert not any("url(" in str(value) or name.startswith("on") for name, value in attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def self_contained(path: Path) -> Page:
-    """The page of a file, checked to need nothing from elsewhere."""
-    text = path.read_text()
-    page = Page(text)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    assert all(address.startswith("data:image/") for address in page.addresses)
-    assert "@import" not in text
-    assert "url(" not in text
-    assert len(text) < 6e6
-    return page
 
 
 def plain_numbers(log: Path, frame: int) -> dict[str, float]:
@@ -175,6 +133,7 @@ def test_page_and_json_of_a_generated_log(tiny_logs: Path, tmp_path: Path, capsy
     page = self_contained(Path(line["page"]))
     # Six cameras: depth, image, colours and masks; and the view from above.
     assert len(page.addresses) == 6 * 4 + 1
+    assert Path(line["page"]).stat().st_size < 6e6
     for name in ("front_camera", "back_camera", "Masks of what moves", "When it was measured"):
         assert name in page.text
     assert f"{plain['FD']:,}" in page.text
@@ -234,14 +193,39 @@ def test_without_any_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "it has no camera" in self_contained(Path(line["page"])).text
 
 
-def test_texts_of_the_log_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def with_texts(frame: InspectedFrame, text: str) -> InspectedFrame:
+    """The frame with a text in the place of every name that a log gives."""
+    assert frame.boxes is not None
+    boxes = frame.boxes.cuboids
+    named = replace(boxes, label=(text,) * len(boxes.label), track=tuple(f"{text}{i}" for i in range(len(boxes.track))))
+    views = []
+    for number, view in enumerate(frame.views):
+        # The front camera keeps its name, by which the frame is asked for it.
+        name = view.name if view.name == "front_camera" else f"{text}{number}"
+        camera = replace(view.sighting.camera, camera=name)
+        views.append(replace(view, sighting=replace(view.sighting, camera=camera)))
+    return replace(
+        frame, log_id=text, views=tuple(views), boxes=replace(frame.boxes, cuboids=named), no_flow=f"because {text}"
+    )
+
+
+def test_no_text_of_a_log_makes_an_element(seen: InspectedFrame) -> None:
+    # As long as each other: the place of a label depends on its length.
+    harmless = "x" * len(MARKUP)
+    page, plain = (Page(page_html(with_texts(seen, text), 50.0, text)) for text in (MARKUP, harmless))
+    same_elements(page, plain)
+    for words in (f"{MARKUP}, frame {FRAME}", f"{MARKUP}1", f"Not the defaults: {MARKUP}", f"because {MARKUP}"):
+        assert words in page.text
+    assert f"LiDAR depth in {MARKUP}1" in page.values("alt")
+    assert f"Moving boxes in {MARKUP}1" in page.values("aria-label")
+
+
+def test_labels_in_the_files_of_a_log_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = write_log(tmp_path / "nasty")
-    nasty = '<script>alert("x")</script>&'
     for frame in range(3):
-        rng = np.random.default_rng(frame)
-        table = cuboid_table(rng).assign(label=nasty)
+        table = cuboid_table(np.random.default_rng(frame)).assign(label=MARKUP)
         edit_table(log / f"annotations/cuboids/{frame:02d}.pkl.gz", lambda _, table=table: table)
-    assert nasty in self_contained(Path(inspect(log, 0, tmp_path, capsys)["page"])).text
+    assert MARKUP in self_contained(Path(inspect(log, 0, tmp_path, capsys)["page"])).text
 
 
 def test_errors_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

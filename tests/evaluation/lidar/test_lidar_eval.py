@@ -16,8 +16,9 @@ from evaluation.__main__ import main
 from evaluation.lidar.evaluate import ScoredClip, render_sweep, score_clip
 from evaluation.lidar.floors import LAST, NEAREST, input_points, nearest_in_cell
 from evaluation.lidar.own_car import without_own_car
+from evaluation.lidar.page import write_lidar_page
 from evaluation.lidar.path import NoLidarTruthError, SensorPath, frames_folder
-from evaluation.lidar.pictures import MADE_UP, MISSED, error_colours
+from evaluation.lidar.pictures import MADE_UP, MISSED, SweepPicture, error_colours
 from evaluation.lidar.results import LidarEvaluation, means_of
 from evaluation.lidar.rig import GENERATED, PANDAR64, RIGS
 from evaluation.lidar.session import EVERYWHERE, run_lidar
@@ -27,6 +28,7 @@ from evaluation.methods.method import SceneMethod
 from evaluation.methods.save_scenes import SceneSaver
 from evaluation.methods.standard import lifted_method
 from evaluation.options import Lidar
+from evaluation.scoring.results import MethodInfo
 from flux4d.gaussians import Gaussians
 from flux4d.lidar import SpinningLidar
 from flux4d.lift.scene import SceneConfig
@@ -35,8 +37,10 @@ from pipelines.build.run import build
 from pipelines.synth.config import RIG, CameraSpec, preset
 from store_schema.frame_store import frames_key
 from store_schema.json_dataclass import load_json
+from store_schema.pages.pictures import encoded
 from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
+from tests.support.html import MARKUP, same_elements, self_contained
 from tests.support.scenes.toy import make_clip
 from tests.support.stores.toy_store import write_store
 
@@ -281,9 +285,23 @@ def test_the_command_writes_json_tables_and_a_page(store: Path, tmp_path: Path) 
     table = (tmp_path / "lidar.md").read_text()
     assert "| lifted | median | unseen (1) |" in table
     assert "LiDAR sweeps, future" in table
-    text = page.read_text()
-    assert text.count("data:image/png;base64,") == 2 + 2 * 3
-    assert "http" not in text.replace("http-equiv", "")
+    shown = self_contained(page)
+    assert len(shown.addresses) == 2 + 2 * 3
+    assert all(address.startswith("data:image/png;base64,") for address in shown.addresses)
+
+
+def test_no_text_of_an_evaluation_makes_an_element(scored: ScoredClip, tmp_path: Path) -> None:
+    pages = []
+    for text in (MARKUP, "harmless"):
+        sensors = (replace(scored.sensor, clip_id=text, rig=text),)
+        sweeps = tuple(replace(row, clip_id=f"{text}{row.seen}", method=text) for row in scored.sweeps)
+        evaluation = LidarEvaluation(*(text,) * 4, {}, (MethodInfo(text, text),), 5, sensors, sweeps, (text,))
+        picture = SweepPicture(text, 1, "future", text, encoded(np.zeros((2, 2, 3), np.uint8)))
+        write_lidar_page(tmp_path / "page.html", evaluation, [picture])
+        pages.append(self_contained(tmp_path / "page.html"))
+    same_elements(*pages)
+    assert MARKUP in pages[0].values("alt")
+    assert f"{MARKUP}, future frame 1" in pages[0].text
 
 
 def test_scene_files_are_scored_beside_the_lifted_scene_and_alike(store: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -14,50 +13,20 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pipelines.pages.charts import pooled
-from pipelines.pages.readable import flatten, histogram, share_text, size_text
 from pipelines.store_tools.commands import Diff, ExportIndex, Show, run_diff, run_export_index, run_show
-from pipelines.store_tools.summary import summarise
-from pipelines.store_tools.summary_page import write_page
+from pipelines.store_tools.flatten import flatten
+from pipelines.store_tools.summary import VersionSummary, summarise
+from pipelines.store_tools.summary_page import write_summary
 from pipelines.store_tools.summary_text import bar_lines
 from pipelines.store_tools.thumbnails import BACKGROUND_RGB, IMAGE_WIDTH, MOVING_RGB, PLAN_WIDTH, REACH_M, plan_picture
 from store_schema.files.location import files_below, location, relative_name
 from store_schema.labels import FlowClass
+from store_schema.pages.bar_charts import pooled
+from store_schema.pages.histogram import histogram
+from store_schema.pages.values import share_text, size_text
 from store_schema.version.dataset import open_dataset
+from tests.support.html import MARKUP, Page, same_elements, self_contained
 from tests.support.stores.many_versions import CONFIG, as_schema_1, flip_member, tiny_clip, write_shards
-
-NASTY = '<script>alert("x")</script>&'
-VOID = {"meta", "img", "input", "br", "rect", "line", "path"}
-
-
-class Page(HTMLParser):
-    """Checks that every tag is closed and gathers what refers to elsewhere."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.tags: list[str] = []
-        self.clips: list[str] = []
-        self.scripts = 0
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.tags.append(tag)
-        self.addresses += [str(values[name]) for name in ("src", "href", "srcset", "xlink:href") if name in values]
-        self.clips += [str(values["data-text"])] if "data-text" in values else []
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
 
 
 @pytest.fixture
@@ -77,9 +46,9 @@ def store(tmp_path: Path) -> Path:
             "code_commit": "abc123",
             "packages": {"numpy": "2.0"},
             "inputs": {"001": {"a": "1", "b": "2"}, "002": {"c": "3"}},
-            "failed_logs": {"003": NASTY},
+            "failed_logs": {"003": MARKUP},
         },
-        left_out={"001-evaluation-s040": f"frame 41 {NASTY}"},
+        left_out={"001-evaluation-s040": f"frame 41 {MARKUP}"},
     )
     return tmp_path
 
@@ -155,26 +124,45 @@ def test_provenance_that_cannot_be_read_is_said(store: Path, capsys: pytest.Capt
 
 def test_page_is_one_well_formed_file_without_outside_references(store: Path) -> None:
     calls: list[tuple[int, int]] = []
-    assert write_page(summarise(store), store / "page.html", lambda *call: calls.append(call)) == {}
+    assert write_summary(summarise(store), store / "page.html", lambda *call: calls.append(call)) == {}
     assert calls == [(1, 3), (2, 3), (3, 3)]
-    text = (store / "page.html").read_text()
-    page = Page(text)
+    page = self_contained(store / "page.html", scripts=1)
     assert len(page.addresses) == 6
     assert all(address.startswith("data:image/webp;base64,") for address in page.addresses)
-    plain = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
-    assert not re.search(r"https?:|//[a-z]|url\(|@import|fetch\(|XMLHttp", plain)
-    assert page.tags.count("script") == 1
-    assert "default-src 'none'" in plain
-    assert "prefers-color-scheme" in plain
-    assert NASTY not in text
-    assert "&lt;script&gt;" in text
+    assert f"frame 41 {MARKUP}" in page.text
+
+
+def with_texts(summary: VersionSummary, text: str) -> VersionSummary:
+    """The summary with a text in the place of every name that a store gives."""
+    clips = [{**row, "log_id": text, "split": text, "setting": text, "shard": text} for row in summary.clips]
+    logs = [{**row, "log_id": text, "split": text} for row in summary.logs]
+    provenance = {**summary.provenance, "host": text, "packages": {text: text}, "failed_logs": {text: text}}
+    manifest = replace(summary.manifest, config={text: {"a": [text]}}, left_out={text: text})
+    return replace(summary, clips=tuple(clips), logs=tuple(logs), provenance=provenance, manifest=manifest)
+
+
+def test_no_text_of_a_store_makes_an_element(tmp_path: Path) -> None:
+    pages = []
+    for number, text in enumerate((MARKUP, "harmless")):
+        # One clip of three is damaged: its error names it.
+        store = tmp_path / str(number)
+        clips = [tiny_clip("001", start) for start in (0, 20, 40)]
+        clips = [replace(c, record=replace(c.record, clip_id=f"{text}{c.record.clip_id}")) for c in clips]
+        write_shards(store, {"all.tar": clips})
+        flip_member(store, open_dataset(store).version, clips[1].record.clip_id, "points.arrow")
+        assert list(write_summary(with_texts(summarise(store), text), store / "page.html")) == [clips[1].record.clip_id]
+        pages.append(self_contained(store / "page.html", scripts=1))
+    same_elements(*pages)
+    assert f"{MARKUP}001-evaluation-s000 from above" in pages[0].values("alt")
+    assert any(MARKUP.lower() in words for words in pages[0].values("data-text"))
+    assert f"log {MARKUP}, frames 0" in pages[0].text
 
 
 def test_page_shows_every_clip_in_order_with_its_pictures(store: Path) -> None:
-    write_page(summarise(store), store / "page.html")
+    write_summary(summarise(store), store / "page.html")
     text = (store / "page.html").read_text()
     page = Page(text)
-    assert [name.split()[0] for name in page.clips] == [
+    assert [name.split()[0] for name in page.values("data-text")] == [
         "001-evaluation-s000",
         "001-evaluation-s020",
         "002-train_future-s000",
@@ -195,7 +183,7 @@ def test_page_survives_damaged_clips_and_says_why(store: Path, capsys: pytest.Ca
     assert status == 1
     text = (store / "page.html").read_text()
     page = Page(text)
-    assert len(page.clips) == 3
+    assert len(page.values("data-text")) == 3
     assert len(page.addresses) == 2
     assert "2 of 3 clips cannot be read" in text
     assert "clip 001-evaluation-s020, member points.arrow" in text

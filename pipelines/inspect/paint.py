@@ -1,12 +1,8 @@
-"""Drawing on pixel arrays, and pictures as data URIs."""
+"""Drawing on pixel arrays: smaller images, depth as colours, dots."""
 
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,7 +12,6 @@ NEAREST_M, FARTHEST_M = 2.0, 120.0
 """Ends of the depth scale; what is beyond has the colour of the end."""
 HIDDEN_RGB = (255, 0, 255)
 """Returns that the camera does not see."""
-_QUALITY = 80
 _SCALE = np.array(  # from near to far, even steps of the logarithm of depth
     [(255, 244, 120), (255, 166, 40), (240, 76, 50), (140, 200, 70), (40, 190, 190), (70, 120, 255), (150, 90, 230)]
 )
@@ -57,17 +52,3 @@ def put_dots(
             column, row = (corner + np.array([right, down])).T
             inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
             picture[row[inside], column[inside]] = rgb[inside]
-
-
-def jpeg_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture as the data URI of a JPEG."""
-    # Full colour resolution: dots of one pixel would lose their colour to their neighbours.
-    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=_QUALITY, colorsubsampling="444")
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-
-
-def png_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture as the data URI of a PNG: for few flat colours."""
-    sink = io.BytesIO()
-    Image.fromarray(picture).quantize(256).save(sink, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(sink.getvalue()).decode()}"

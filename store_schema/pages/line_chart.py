@@ -1,19 +1,22 @@
-"""Line charts as inline SVG; colours are those of `evaluation.pages.style`."""
+"""Line charts over the steps of a training as inline SVG: every value in pale, a running mean on top."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 560, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 46, 32
+from store_schema.pages.svg import drawing, element, figure, key, round_ticks, text
+from store_schema.pages.values import plural
+
+WIDTH, HEIGHT = 460, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 30
 _MAX_BINS = 280
 _OUTLIERS = 0.004
 """At most this share of the values, those farthest out, may lie beyond the axis."""
@@ -38,18 +41,13 @@ class Line:
 
     curve: Curve
     label: str = ""
-    """For the legend; empty draws none."""
+    """For the key below the chart; empty draws none."""
     style: Literal["mean", "exact", "dots"] = "mean"
     """Running mean over pale values; or the values themselves, as a line or with a dot at each."""
 
 
-def line_chart(curve: Curve, unit: str = "") -> str:
-    """A training curve: every step in pale, a running mean on top."""
-    return chart(curve.name, [Line(curve)], unit)
-
-
-def chart(title: str, lines: Sequence[Line], unit: str = "", *, log: bool = False) -> str:
-    """Curves over the step, as an SVG element.
+def chart(title: str, lines: Sequence[Line], unit: str = "", *, log: bool = False) -> Markup:
+    """Curves over the step, as a figure.
 
     The pale line spans the values of each pixel column, the strong one is their running mean. Values that are not
     finite (or not positive on a logarithmic axis) are left out and counted in the title; so are the few far outliers
@@ -67,26 +65,19 @@ def chart(title: str, lines: Sequence[Line], unit: str = "", *, log: bool = Fals
     low, high = _span(everything)
     beyond = int(((everything < low) | (everything > high)).sum())
     unfit = "not positive and finite" if log else "not finite"
-    notes = [
-        f"{count} value{'s' if count > 1 else ''} {what}"
-        for count, what in ((dropped, unfit), (beyond, "off the axis"))
-        if count
-    ]
-    head, aside = title + (f" [{unit}]" if unit else ""), ", ".join(notes)
-    label = f"{head} ({aside})" if aside else head
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label, quote=True)}">',
-        f'<text x="2" y="16" class="t">{escape(head)}</text>',
-    ]
-    if aside:
-        parts.append(f'<text x="{WIDTH - _RIGHT}" y="16" class="a" text-anchor="end">{escape(aside)}</text>')
+    aside = ", ".join(
+        f"{plural(count, 'value')} {what}" for count, what in ((dropped, unfit), (beyond, "off the axis")) if count
+    )
+    head, parts = title + (f" [{unit}]" if unit else ""), list[Markup]()
     if len(everything):
         steps = np.concatenate([steps for steps, _ in drawn])
         axes = _Axes(float(steps.min()), float(steps.max()), low, high, log)
-        parts += [*axes.grid(), *_legend(lines)]
-        for number, (line, (x, y)) in enumerate(zip(lines, drawn, strict=True)):
-            parts.append(f'<g class="c{number}">{_curve(axes.x(x), axes.y(y), line.style)}</g>')
-    return "".join(parts) + "</svg>"
+        parts += axes.grid()
+        for place, (line, (x, y)) in enumerate(zip(lines, drawn, strict=True)):
+            parts.append(element("g", *_curve(axes.x(x), axes.y(y), line.style), class_=f"c{place}"))
+    labels = {f"c{place}": line.label for place, line in enumerate(lines) if line.label}
+    picture = drawing(WIDTH, HEIGHT, f"{head} ({aside})" if aside else head, parts)
+    return figure(head, picture + key(labels) if labels else picture, aside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +98,21 @@ class _Axes:
         inside = np.clip(values, self.low, self.high)
         return bottom + (inside - self.low) / (self.high - self.low) * (_TOP - bottom)
 
-    def grid(self) -> list[str]:
+    def grid(self) -> Iterator[Markup]:
         """Lines and numbers of both axes."""
-        parts = []
-        for value, text in self._value_ticks():
+        for value, words in self._value_ticks():
             y = float(self.y(np.array([value]))[0])
-            parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="g"/>')
-            parts.append(f'<text x="{_LEFT - 7}" y="{y + 4:.1f}" class="a" text-anchor="end">{text}</text>')
-        for tick in _ticks(self.first, max(self.last, self.first + 1)):
+            yield element("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y)
+            yield text(_LEFT - 7, y + 4, words, "end")
+        for tick in round_ticks(self.first, max(self.last, self.first + 1)):
             if self.first <= tick <= self.last and tick == round(tick):
                 x = float(self.x(np.array([tick]))[0])
-                anchor = "end" if x > WIDTH - 40 else "middle"
-                parts.append(
-                    f'<text x="{x:.1f}" y="{HEIGHT - 13}" class="a" text-anchor="{anchor}">{int(tick):,}</text>'
-                )
-        return [*parts, f'<text x="2" y="{HEIGHT - 13}" class="a">step</text>']
+                yield text(x, HEIGHT - 12, f"{int(tick):,}", "end" if x > WIDTH - 40 else "middle")
+        yield text(2, HEIGHT - 12, "step")
 
     def _value_ticks(self) -> list[tuple[float, str]]:
         if not self.log:
-            return [(t, f"{t:,.6g}") for t in _ticks(self.low, self.high) if self.low <= t <= self.high]
+            return [(t, f"{t:,.6g}") for t in round_ticks(self.low, self.high) if self.low <= t <= self.high]
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
         digits = (1,) if self.high - self.low > 2.5 else (1, 2, 5)
         decades = decades[:: -(-len(decades) // _MOST_DECADES)]
@@ -158,38 +145,15 @@ def _span(values: Array) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers that span the values."""
-    span = (high - low) or abs(high) or 1.0
-    magnitude = 10.0 ** math.floor(math.log10(span / count))
-    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if span / (m * magnitude) <= count)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    digits = 2 - math.floor(math.log10(step))
-    return [round(step * k, digits) for k in range(first, last + 1)]
-
-
-def _legend(lines: Sequence[Line]) -> list[str]:
-    """Swatch and label of each curve, in a row below the title."""
-    parts, left = [], float(_LEFT)
-    for number, line in enumerate(lines):
-        if line.label:
-            swatch = f'<line x1="{left:.0f}" x2="{left + 14:.0f}" y1="31" y2="31" class="mean"/>'
-            parts.append(f'<g class="c{number}">{swatch}</g>')
-            parts.append(f'<text x="{left + 19:.0f}" y="35" class="a">{escape(line.label)}</text>')
-            left += 40 + 6.0 * len(line.label)
-    return parts
-
-
-def _curve(x: Array, y: Array, style: str) -> str:
+def _curve(x: Array, y: Array, style: str) -> list[Markup]:
     if style == "dots":
-        marks = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" class="dot"/>' for a, b in zip(x, y, strict=True))
-        return f'<polyline points="{_joined(x, y)}" class="mean"/>{marks}'
-    every = _joined(*_extremes(x, y))
+        marks = [element("circle", cx=a, cy=b, r=2.6, class_="dot") for a, b in zip(x, y, strict=True)]
+        return [_polyline(x, y, "mean"), *marks]
     if style == "exact":
-        return f'<polyline points="{every}" class="mean"/>'
+        return [_polyline(*_extremes(x, y), "mean")]
     smooth = _running_mean(y, max(1, len(y) // 25))
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), 2 * _MAX_BINS)).round().astype(int))
-    return f'<polyline points="{every}" class="raw"/><polyline points="{_joined(x[keep], smooth[keep])}" class="mean"/>'
+    return [_polyline(*_extremes(x, y), "raw"), _polyline(x[keep], smooth[keep], "mean")]
 
 
 def _extremes(x: Array, y: Array) -> tuple[Array, Array]:
@@ -216,5 +180,6 @@ def _running_mean(values: Array, width: int) -> Array:
     return mean
 
 
-def _joined(x: Array, y: Array) -> str:
-    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+def _polyline(x: Array, y: Array, style: str) -> Markup:
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    return element("polyline", points=points, class_=style)

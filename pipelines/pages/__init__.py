@@ -1,1 +1,0 @@
-"""What the pipelines' pages share: style, charts, readable values, drawing."""
