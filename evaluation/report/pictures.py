@@ -189,7 +189,7 @@ def _chosen_views(clip: Clip) -> Sequence[View]:
     """The middle interpolation and the middle future frame of the first camera."""
     chosen = []
     for role in ("interpolation", "future"):
-        views = [view for view in clip.views_of(role) if view.camera == clip.view_cameras[0]]
+        views = [view for view in clip.views_of(role) if view.name == clip.view_cameras[0]]
         if views:
             chosen.append(views[len(views) // 2])
     return chosen

@@ -226,7 +226,7 @@ def _score_method(
             rendering = exposure.expose(rendering, [view])
         render_seconds += _now() - start
         scores = score_view(rendering.rgb[0], rendering.depth[0, ..., 0], truth, lpips)
-        frames.append(FrameRow(method.name, clip.record.clip_id, view.frame, view.camera, view.role, view.time, scores))
+        frames.append(FrameRow(method.name, clip.record.clip_id, view.frame, view.name, view.role, view.time, scores))
         if observer is not None:
             observer.frame(clip, method, view, rendering, truth)
     predicted = predicted_flow(gaussians, clip, true_flow)

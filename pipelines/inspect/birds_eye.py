@@ -42,7 +42,7 @@ def plan_svg(frame: InspectedFrame, range_m: float) -> str:
         frame: what to draw.
         range_m: metres from the ego to each side.
     """
-    world2ego = invert_rigid(frame.sweep.ego2world)
+    world2ego = invert_rigid(frame.ego2world)
     parts = [
         f'<image width="{SIDE_PX}" height="{SIDE_PX}" href="{png_uri(_points(frame, world2ego, range_m))}"/>',
         _rings(range_m),

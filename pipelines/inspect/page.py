@@ -33,7 +33,7 @@ def page_html(frame: InspectedFrame, range_m: float, options: str = "") -> str:
         [
             f"<h1>{escape(name)}</h1>",
             f'<p class="soft">of frames 0 to {frame.num_frames - 1}; sweep stamp {frame.sweep.time:.4f} s after the '
-            f"log's first; {count_text(len(frame.sweep.points))} points, {len(frame.views)} cameras.</p>",
+            f"log's first; {_points(frame)}, {len(frame.views)} cameras.</p>",
             *(f'<p class="warn">{escape(text)}</p>' for text in _remarks(frame, options)),
             counts_section(frame, colours),
             _depth_section(frame),
@@ -49,6 +49,10 @@ def page_html(frame: InspectedFrame, range_m: float, options: str = "") -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(name)}</title><style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
+
+
+def _points(frame: InspectedFrame) -> str:
+    return f"{count_text(len(frame.sweep.points))} points" if frame.has_lidar else "no LiDAR"
 
 
 def _remarks(frame: InspectedFrame, options: str) -> Iterable[str]:

@@ -112,8 +112,8 @@ def _camera_table(frame: InspectedFrame, colours: Sequence[ColourRow]) -> str:
         rows.append(
             (
                 view.name,
-                count_text(raw),
-                count_text(seen),
+                count_text(raw) if frame.has_lidar else ABSENT,
+                count_text(seen) if frame.has_lidar else ABSENT,
                 share_text(row.coloured, total),
                 share_text(row.behind, row.coloured),
                 count_text(row.shared),

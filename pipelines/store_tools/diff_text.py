@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.pages.readable import ABSENT, plural, size_text
 from pipelines.store_tools.diff import Change, SetDiff, VersionDiff
 from pipelines.store_tools.diff_members import ClipDiff, ColumnDiff, MemberDiff
+from store_schema.codec import TABLE_MEMBERS
 
 _FEW = 10
 """Names or changes of one kind that are listed."""
@@ -114,7 +115,7 @@ def _column(column: ColumnDiff) -> str:
 
 
 def _kind(member: MemberDiff) -> str:
-    return "images" if member.name.endswith(".jpg") else member.name
+    return member.name if member.name in TABLE_MEMBERS else "images"
 
 
 def _value(value: Any) -> str:

@@ -15,7 +15,8 @@ from scipy.spatial import ConvexHull
 from pipelines.ground_truth.point_boxes import FlowRules
 from pipelines.ground_truth.scene_flow import SceneFlow
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep
-from store_schema.labels import PANDASET_BUCKETS, Bucket, FlowClass
+from pipelines.sources.pandaset.labels import PANDASET_BUCKETS
+from store_schema.labels import Bucket, FlowClass
 
 NEAR_M = 0.1
 P0 = FlowRules()
