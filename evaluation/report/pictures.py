@@ -92,8 +92,8 @@ class PictureBook:
         return self._draws(clip) and view in _chosen_views(clip)
 
     def scene(self, clip: Clip, method: Method, gaussians: Gaussians) -> None:
-        """Draw the moving scene from above, and the truth once per clip."""
-        if not self._draws(clip):
+        """Draw the moving scene from above, and the truth once per clip; nothing of a clip without LiDAR points."""
+        if not self._draws(clip) or not clip.points.in_view.any():
             return
         clip_id = clip.record.clip_id
         frame, role, time = _moment(clip)

@@ -49,4 +49,4 @@ def decode_image(data: bytes, image_format: ImageFormat, least: tuple[int, int] 
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"the PNG cannot be decoded: {error}") from error
     factor = 1 if least is None else max(1, min(width // max(least[0], 1), height // max(least[1], 1)))
-    return np.asarray(rgb if factor == 1 else rgb.reduce(factor))
+    return np.array(rgb if factor == 1 else rgb.reduce(factor))

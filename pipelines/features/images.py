@@ -57,7 +57,7 @@ def decode_image(
     png_size(data)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     # Pillow tells damage by errors of many classes.
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"the PNG cannot be decoded: {error}") from error
