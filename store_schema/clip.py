@@ -12,9 +12,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from store_schema.camera_model import PINHOLE, CameraModel
+
 Split = Literal["train", "test"]
 Setting = Literal["train_interpolation", "train_future", "evaluation"]
 Role = Literal["input", "interpolation", "future"]
+ImageFormat = Literal["jpeg", "png"]
+
+
+def view_name(agent: str, camera: str) -> str:
+    """What names an agent's camera wherever one text has to: ``camera@agent``, the camera alone in a log of one agent.
+
+    For options, tables and file names. Made, never taken apart: views say agent and camera themselves.
+    """
+    return f"{camera}@{agent}" if agent else camera
 
 
 class NotHeldError(KeyError):
@@ -79,6 +90,7 @@ class LiftedPoints:
     times: NDArray[np.float32]  # [N] s since the clip's first sweep stamp
     frame: NDArray[np.int16]  # [N] clip-relative input frame
     sensor: NDArray[np.uint8]  # [N] LiDAR that measured it (0 spinning, 1 forward)
+    agent: NDArray[np.uint8]  # [N] index into Clip.agents of the agent that measured it
     intensity: NDArray[np.uint8]  # [N] 0..255
     in_view: NDArray[np.bool_]  # [N] projects into a clip camera's image of its own frame
     flow: NDArray[np.float32]  # [N, 3] m, ego0 axes, motion to the next sweep with ego motion removed
@@ -99,21 +111,29 @@ class LiftedPoints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One image of the clip: a camera at its own time."""
+    """One image of the clip: an agent's camera at its own time."""
 
     frame: int  # clip-relative
-    camera: str
+    camera: str  # unique within the agent
     role: Role
     time: float  # s since the clip's first sweep stamp: the camera's own stamp plus the build's time shift
     cam2ego0: NDArray[np.float64]  # [4, 4] OpenCV camera axes to ego0
     K: NDArray[np.float64]  # [3, 3] pixels of the full-size image, pixel centres at +0.5
     width: int
     height: int
-    jpeg: bytes  # the log's own file, never re-encoded
+    image: bytes  # the log's own file, never re-encoded
     depth_pixel: NDArray[np.int32]  # [D] row * width + column, ascending
     depth: NDArray[np.float32]  # [D] m, z-depth of the nearest LiDAR return at that pixel
     depth_visible: NDArray[np.bool_]  # [D] False: the LiDAR saw it over something that hides it from the camera
     moving_mask: NDArray[np.bool_] | None  # [height, width] moving cuboids; None when the log has no cuboids
+    image_format: ImageFormat = "jpeg"  # of `image`
+    agent: str = ""  # who carries the camera; "" in a log of one agent
+    model: CameraModel = PINHOLE  # what the lens does before K
+
+    @property
+    def name(self) -> str:
+        """What names the camera in the clip: `view_name`."""
+        return view_name(self.agent, self.camera)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,13 +154,14 @@ class Clip:
     """One sample."""
 
     record: ClipRecord
-    rig_cameras: tuple[str, ...]  # cameras of the log that points may have been coloured from
-    view_cameras: tuple[str, ...]  # cameras whose images the clip holds
-    sweep_times: NDArray[np.float64]  # [num_frames] s, LiDAR stamps since the clip's first
+    rig_cameras: tuple[str, ...]  # `view_name` of the cameras of the log that points may have been coloured from
+    view_cameras: tuple[str, ...]  # `view_name` of the cameras whose images the clip holds
+    sweep_times: NDArray[np.float64]  # [num_frames] s, frame stamps (the LiDAR's, if any) since the clip's first
     ego2ego0: NDArray[np.float64]  # [num_frames, 4, 4]
     points: LiftedPoints
-    views: tuple[View, ...]  # sorted by (frame, camera)
+    views: tuple[View, ...]  # sorted by (frame, agent, camera)
     boxes: Boxes | None  # None when the source has no cuboids
+    agents: tuple[str, ...] = ("",)  # who drove; the first is the ego of ego0, "" where there is one alone
 
     def views_of(self, *roles: Role) -> tuple[View, ...]:
         """The views with one of the given roles, in order."""

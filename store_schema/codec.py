@@ -1,8 +1,9 @@
 """Encode a clip as members of a tar, and decode it again.
 
 Members of a sample (names after the key's dot):
-``clip.json`` header, ``points.arrow``, ``depth.arrow``, ``moving.arrow`` and ``boxes.arrow`` (both only with
-cuboids) and ``f{frame:02d}_{camera}.jpg`` per view.
+``clip.json`` header, ``points.arrow``, ``depth.arrow``, ``moving.arrow`` and ``boxes.arrow`` (both only with cuboids)
+and an image per view: ``f{frame:02d}_{camera}.jpg``, of one of several agents ``f{frame:02d}_{camera}@{agent}.jpg``,
+``.png`` where the log has PNG. Which view a member is says the header; names are made here and taken apart nowhere.
 """
 
 from __future__ import annotations
@@ -16,15 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store_schema import tables
-from store_schema.clip import Boxes, Clip, ClipRecord, LiftedPoints, View
+from store_schema.camera_model import PINHOLE, CameraModel, model_from_json, model_to_json
+from store_schema.clip import Boxes, Clip, ClipRecord, ImageFormat, LiftedPoints, View, view_name
 from store_schema.hashing import canonical_json
 from store_schema.labels import FlowClass
-from store_schema.migrations import check_schema_version, member_schema, migrate_columns
+from store_schema.migrations import ONE_AGENT, check_schema_version, member_schema, migrate_columns, migrate_header
+from store_schema.protocol import LOG_ID
 from store_schema.units import DEPTH, FLOW, POSITION, QUATERNION, SCALE, TIME
 
 QUATERNION_STEP = QUATERNION.step
 POSE_DECIMALS = 9
 """Poses in the header are rounded here, far below a sensor's accuracy, so that last bits do not reach the hash."""
+TABLE_MEMBERS = ("clip.json", "points.arrow", "depth.arrow", "moving.arrow", "boxes.arrow")
+"""Members that are no image; a clip has the last two only with cuboids."""
+SUFFIXES: Mapping[ImageFormat, str] = {"jpeg": "jpg", "png": "png"}
+"""What the names of image members end with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,11 +45,19 @@ class ViewHeader:
     K: NDArray[np.float64]  # [3, 3]
     width: int
     height: int
+    image_format: ImageFormat = "jpeg"
+    agent: str = ""
+    model: CameraModel = PINHOLE
+
+    @property
+    def name(self) -> str:
+        """What names the camera in the clip: `store_schema.clip.view_name`."""
+        return view_name(self.agent, self.camera)
 
     @property
     def member(self) -> str:
         """Name of the view's image member."""
-        return f"f{self.frame:02d}_{self.camera}.jpg"
+        return f"f{self.frame:02d}_{self.name}.{SUFFIXES[self.image_format]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +70,7 @@ class ClipHeader:
     sweep_times: NDArray[np.float64]  # [num_frames] s
     ego2ego0: NDArray[np.float64]  # [num_frames, 4, 4]
     views: tuple[ViewHeader, ...]
+    agents: tuple[str, ...] = ONE_AGENT
     schema_version: int = tables.SCHEMA_VERSION
     """Schema of the clip's tables."""
 
@@ -64,6 +80,7 @@ class ClipHeader:
             {
                 "schema_version": self.schema_version,
                 "record": asdict(self.record),
+                "agents": list(self.agents),
                 "rig_cameras": list(self.rig_cameras),
                 "view_cameras": list(self.view_cameras),
                 "sweep_times": _rounded(self.sweep_times),
@@ -71,12 +88,15 @@ class ClipHeader:
                 "views": [
                     {
                         "frame": view.frame,
+                        "agent": view.agent,
                         "camera": view.camera,
                         "time": _rounded(np.float64(view.time)),
                         "cam2ego0": _rounded(view.cam2ego0),
                         "K": _rounded(view.K),
                         "width": view.width,
                         "height": view.height,
+                        "model": model_to_json(view.model),
+                        "image_format": view.image_format,
                     }
                     for view in self.views
                 ],
@@ -92,6 +112,7 @@ class ClipHeader:
         """
         raw = json.loads(data)
         check_schema_version(raw["schema_version"])
+        raw = migrate_header(raw)
         views = tuple(
             ViewHeader(
                 frame=view["frame"],
@@ -101,6 +122,9 @@ class ClipHeader:
                 K=np.array(view["K"], dtype=np.float64),
                 width=view["width"],
                 height=view["height"],
+                image_format=view["image_format"],
+                agent=view["agent"],
+                model=model_from_json(view["model"]),
             )
             for view in raw["views"]
         )
@@ -111,6 +135,7 @@ class ClipHeader:
             sweep_times=np.array(raw["sweep_times"], dtype=np.float64),
             ego2ego0=np.array(raw["ego2ego0"], dtype=np.float64),
             views=views,
+            agents=tuple(raw["agents"]),
             schema_version=raw["schema_version"],
         )
 
@@ -161,19 +186,21 @@ class ClipTables:
     boxes: Mapping[str, Any] | None
 
 
-def encode_clip(header: ClipHeader, stored: ClipTables, jpegs: Sequence[bytes]) -> dict[str, bytes]:
+def encode_clip(header: ClipHeader, stored: ClipTables, images: Sequence[bytes]) -> dict[str, bytes]:
     """Members of one sample, by name.
 
     Raises:
-        ValueError: not one image per view, columns that are not the schema's, or a header of another schema.
+        ValueError: not one image per view, two views of one name or a name that cannot be a member's, columns that are
+            not the schema's, or a header of another schema.
     """
     if header.schema_version != tables.SCHEMA_VERSION:
         raise ValueError(
             f"clip {header.record.clip_id}: a header of schema {header.schema_version} cannot stand before tables of "
             f"schema {tables.SCHEMA_VERSION}: make it anew"
         )
-    if len(jpegs) != len(header.views):
-        raise ValueError(f"clip {header.record.clip_id}: {len(jpegs)} images for {len(header.views)} views")
+    if len(images) != len(header.views):
+        raise ValueError(f"clip {header.record.clip_id}: {len(images)} images for {len(header.views)} views")
+    _check_names(header)
     members = {
         "clip.json": header.to_json(),
         "points.arrow": tables.to_ipc(tables.POINTS, stored.points),
@@ -183,12 +210,25 @@ def encode_clip(header: ClipHeader, stored: ClipTables, jpegs: Sequence[bytes]) 
         members["moving.arrow"] = tables.to_ipc(tables.MASK_RUNS, stored.moving)
     if stored.boxes is not None:
         members["boxes.arrow"] = tables.to_ipc(tables.BOXES, stored.boxes)
-    members.update({view.member: jpeg for view, jpeg in zip(header.views, jpegs, strict=True)})
+    members.update({view.member: image for view, image in zip(header.views, images, strict=True)})
     return members
 
 
+def _check_names(header: ClipHeader) -> None:
+    """Refuse names that no member could have, and two views in one member."""
+    where = f"clip {header.record.clip_id}"
+    for view in header.views:
+        # Of these alone, camera@agent is different for different pairs, and a dot would end the member's name.
+        if not LOG_ID.fullmatch(view.camera) or not (view.agent == "" or LOG_ID.fullmatch(view.agent)):
+            raise ValueError(f"{where}: {view.name!r} cannot name a member: use letters, digits, - and _")
+        if view.agent not in header.agents:
+            raise ValueError(f"{where}: {view.name} is of no agent of the clip, which has {list(header.agents)}")
+    if len({(view.frame, view.name) for view in header.views}) < len(header.views):
+        raise ValueError(f"{where}: a camera has two views of one frame")
+
+
 def decode_clip(read: Callable[[str], bytes], names: Sequence[str], cameras: Sequence[str] | None = None) -> Clip:
-    """The clip whose members `read` returns by name; images of `cameras` only when given.
+    """The clip whose members `read` returns by name; images of `cameras` (by `View.name`) only when given.
 
     Raises:
         ValueError: a member has another schema.
@@ -206,7 +246,7 @@ def decode_clip(read: Callable[[str], bytes], names: Sequence[str], cameras: Seq
     views = tuple(
         _decode_view(index, view, header.record, depth, moving, read(view.member))
         for index, view in enumerate(header.views)
-        if cameras is None or view.camera in cameras
+        if cameras is None or view.name in cameras
     )
     return Clip(
         record=header.record,
@@ -217,6 +257,7 @@ def decode_clip(read: Callable[[str], bytes], names: Sequence[str], cameras: Seq
         points=decode_points(table("points.arrow")),
         views=views,
         boxes=boxes,
+        agents=header.agents,
     )
 
 
@@ -226,7 +267,7 @@ def _decode_view(
     record: ClipRecord,
     depth: Mapping[str, NDArray],
     moving: Mapping[str, NDArray] | None,
-    jpeg: bytes,
+    image: bytes,
 ) -> View:
     rows = slice(*np.searchsorted(depth["view"], [index, index + 1]))
     mask = None
@@ -242,11 +283,14 @@ def _decode_view(
         K=view.K,
         width=view.width,
         height=view.height,
-        jpeg=jpeg,
+        image=image,
         depth_pixel=depth["pixel"][rows],
         depth=DEPTH.decode(depth["depth"][rows]),
         depth_visible=depth["visible"][rows].astype(bool),
         moving_mask=mask,
+        image_format=view.image_format,
+        agent=view.agent,
+        model=view.model,
     )
 
 
@@ -264,6 +308,7 @@ def decode_points(columns: Mapping[str, NDArray]) -> LiftedPoints:
         times=TIME.decode(columns["time"]),
         frame=columns["frame"],
         sensor=columns["sensor"],
+        agent=columns["agent"],
         intensity=columns["intensity"],
         in_view=columns["in_view"].astype(bool),
         flow=FLOW.decode(stack(["flow_x", "flow_y", "flow_z"])),

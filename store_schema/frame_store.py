@@ -27,9 +27,12 @@ from zarr.storage import MemoryStore
 
 from store_schema.files.atomic import write_atomic
 from store_schema.files.location import read_bytes
+from store_schema.frame_attributes import FrameAttributes
 from store_schema.hashing import hash_json
 
-FRAME_SCHEMA_VERSION = 3
+FRAME_SCHEMA_VERSION = 4
+OLDEST_READ = 3
+"""Frames of this schema version and later are read; a build makes older ones than today's again."""
 _SUFFIX = ".zarr.zip"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -46,6 +49,7 @@ class FrameArrays:
     times: NDArray[np.float64]  # [P] s
     intensity: NDArray[np.uint8]  # [P]
     sensor: NDArray[np.uint8]  # [P]
+    agent: NDArray[np.uint8]  # [P] index into the log's agents
     scale: NDArray[np.uint16]  # [P] on the SCALE grid, mean distance to 3 neighbours
     rgb: NDArray[np.uint8]  # [P, 3]
     camera: NDArray[np.int8]  # [P] index into the log's cameras, -1 none
@@ -78,14 +82,25 @@ class StoredFrame:
 
     frame: int
     arrays: FrameArrays
-    attributes: dict[str, Any]
-    """JSON values: time, ego2world, views (per view camera: camera, time, cam2world, K, width, height), track, label,
-    has_cuboids."""
+    attributes: FrameAttributes
 
 
-def frames_key(content: Mapping[str, Any]) -> str:
-    """Name of the frame-store folder that belongs to the content config of a build or of a version."""
-    return hash_json([content["features"], content["features_version"], FRAME_SCHEMA_VERSION])[:16]
+def frames_key(content: Mapping[str, Any], schema_version: int = FRAME_SCHEMA_VERSION) -> str:
+    """Name of the frame-store folder that belongs to the content config of a build or of a version.
+
+    Args:
+        content: the config. A build's names the source and its version; what has another source or another reader has
+            other frames.
+        schema_version: of the version; frames and versions have had the same number since 2.
+
+    Raises:
+        KeyError: the config does not say what frames are made by.
+    """
+    made_by = [content["features"], content["features_version"], schema_version]
+    # Before 4 there was one source.
+    if schema_version >= 4:
+        made_by += [content["source"], content["source_version"]]
+    return hash_json(made_by)[:16]
 
 
 def frame_path(log_folder: Path, frame: int) -> Path:
@@ -130,7 +145,7 @@ def write_frame(log_folder: Path, frame: StoredFrame, input_hash: str) -> None:
         "frame": frame.frame,
         "input_hash": input_hash,
         "hashes": hashes,
-        "attributes": frame.attributes,
+        "attributes": frame.attributes.to_json(),
     }
     group.attrs.update({**record, "blake3": hash_json(record)})
     write_atomic(frame_path(log_folder, frame.frame), _pack(entries))
@@ -140,7 +155,8 @@ def stored_input_hash(log_folder: Path, frame: int) -> str | None:
     """What a stored frame was made from; None when it is not there or cannot be read."""
     try:
         with frame_path(log_folder, frame).open("rb") as file, zipfile.ZipFile(file) as archive:
-            return str(_record(json.loads(archive.read("zarr.json"))["attributes"], frame)["input_hash"])
+            record = _record(json.loads(archive.read("zarr.json"))["attributes"], frame)
+            return str(record["input_hash"]) if record["frame_schema_version"] == FRAME_SCHEMA_VERSION else None
     # A flipped bit may surface anywhere between zip and JSON; whatever it is, the frame is made again.
     except Exception:
         return None
@@ -153,8 +169,9 @@ def _record(stored: Mapping[str, Any], frame: int) -> dict[str, Any]:
         ValueError: they are not.
     """
     record = {name: value for name, value in stored.items() if name != "blake3"}
-    if record.get("frame_schema_version") != FRAME_SCHEMA_VERSION:
-        raise ValueError(f"has frame schema version {record.get('frame_schema_version')}, not {FRAME_SCHEMA_VERSION}")
+    found = record.get("frame_schema_version")
+    if not isinstance(found, int) or not OLDEST_READ <= found <= FRAME_SCHEMA_VERSION:
+        raise ValueError(f"has frame schema version {found}, not {OLDEST_READ} to {FRAME_SCHEMA_VERSION}")
     if hash_json(record) != stored.get("blake3"):
         raise ValueError("the attributes do not match their hash")
     if record["frame"] != frame:
@@ -187,9 +204,12 @@ def _decode(path: Path, data: bytes, frame: int, arrays: Collection[str]) -> Sto
     try:
         group = zarr.open_group(MemoryStore(_unpack(data, arrays)), mode="r")
         stored = _record(dict(group.attrs), frame)
-        held = {name: np.asarray(group[name]) for name in arrays}
+        version = int(stored["frame_schema_version"])
+        held = {name: np.asarray(group[name]) for name in arrays if not (name == "agent" and version < 4)}
         odd = [name for name, array in held.items() if array_hash(array) != stored["hashes"][name]]
-        attributes = dict(stored["attributes"])
+        attributes = FrameAttributes.from_json(stored["attributes"], version)
+        if "agent" in arrays and version < 4:
+            held["agent"] = np.zeros_like(np.asarray(group["sensor"]))
     # A flipped bit may surface anywhere between zip, JSON, Zarr and zstd.
     except Exception as error:
         raise CorruptFrameError(f"{path}: {error}; delete the file and run the build again") from error
@@ -220,6 +240,7 @@ _EMPTY: Mapping[str, NDArray] = {
     "times": np.zeros(0),
     "intensity": np.zeros(0, np.uint8),
     "sensor": np.zeros(0, np.uint8),
+    "agent": np.zeros(0, np.uint8),
     "scale": np.zeros(0, np.uint16),
     "rgb": np.zeros((0, 3), np.uint8),
     "camera": np.zeros(0, np.int8),

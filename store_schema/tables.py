@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from store_schema.units import DEPTH, FLOW, POSITION, QUATERNION, SCALE, TIME, Grid
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised when a reader of the previous version would misread what is written now (see `store_schema.migrations`)."""
 
 
@@ -42,6 +42,7 @@ POINTS = pa.schema(
         _plain("camera", pa.int8(), "index into rig_cameras, -1 no colour: no camera sees the point clearly"),
         _plain("frame", pa.int16(), "clip-relative input frame"),
         _plain("sensor", pa.uint8(), "LiDAR"),
+        _plain("agent", pa.uint8(), "index into agents of clip.json: who measured the point"),
         _plain("intensity", pa.uint8(), "0..255"),
         _plain("in_view", pa.uint8(), "1: projects into a view camera of its own frame"),
         _on("flow_x", FLOW),
@@ -120,7 +121,8 @@ LOGS = pa.schema(
         _plain("num_frames", pa.int32(), "frames the log declares"),
         _plain("missing_frames", pa.list_(pa.int32()), "frames that cannot be used"),
         _plain("cameras", pa.list_(pa.string()), "all cameras of the log, in the order of rig_cameras"),
-        _plain("start", pa.float64(), "epoch seconds of the first sweep stamp, rounded to 1e-6"),
+        _plain("agents", pa.list_(pa.string()), "who drove, the ego first; one empty name in a log of one agent"),
+        _plain("start", pa.float64(), "epoch seconds of the first frame's stamp, rounded to 1e-6"),
         _plain("latitude", pa.list_(pa.float64()), "degrees (WGS84) a frame, rounded to 1e-8; null without GPS", True),
         _plain("longitude", pa.list_(pa.float64()), "degrees (WGS84) a frame, rounded to 1e-8; null without GPS", True),
     ]

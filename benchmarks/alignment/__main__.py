@@ -67,7 +67,7 @@ def static_curves(
 
     Without a residual: one curve, of (a), with all edges moved to the right.
     """
-    track, jpeg = rig.cameras[camera.camera], camera.jpeg()
+    track, jpeg = rig.cameras[camera.camera], camera.image()
     size, end = image_size(jpeg), rig.ego.at(sweep.time) @ rig.mounts[camera.camera]
     points = sweep.points[visible_edges(sweep, edges, camera, size)]
     points = points[project(points, end, camera.K, *size).rows]
@@ -95,7 +95,7 @@ def object_curves(
     residual: float,
 ) -> Sums | None:
     """One frame of one camera: curves of moving objects' edges by `PLACES`, along their own motion; None without."""
-    jpeg = camera.jpeg()
+    jpeg = camera.image()
     rows = visible_edges(sweep, edges, camera, image_size(jpeg))
     points, speed = sweep.points[rows], velocity[rows]
     waits = [np.zeros(len(rows)), camera.time - sweep.times[rows], np.full(len(rows), camera.time - sweep.time)]
@@ -156,7 +156,7 @@ def frame_edges(rig: Rig, frame: int) -> tuple[Sweep, NDArray[np.int64], NDArray
     if cuboids is None or following is None:
         return sweep, edges, edges[:0], np.zeros_like(sweep.points)
     flow = flow_ground_truth(sweep, cuboids, following)
-    velocity = flow.flow / (reader.sweep_time(frame + 1) - sweep.time)
+    velocity = flow.flow / (reader.frame_time(frame + 1) - sweep.time)
     static = static_rows(sweep, cuboids, following)[edges]
     moving = flow.flow_class[edges] == FlowClass.FOREGROUND_DYNAMIC
     return sweep, edges[static], edges[moving], velocity

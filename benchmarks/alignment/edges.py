@@ -28,7 +28,7 @@ def depth_edges(sweep: Sweep, ego: Track) -> NDArray[np.int64]:
     rows = np.flatnonzero(sweep.sensor == 0)
     times, centres = sweep.times[rows], ego.poses[:, :3, 3]
     origin = np.stack([np.interp(times, ego.times, axis) for axis in centres.T], axis=1)
-    seen = (sweep.points[rows] - origin) @ sweep.ego2world[:3, :3] - LIDAR_IN_EGO
+    seen = (sweep.points[rows] - origin) @ ego.at(sweep.time)[:3, :3] - LIDAR_IN_EGO
     distance = np.linalg.norm(seen, axis=1)
     azimuth, elevation = np.arctan2(seen[:, 0], seen[:, 1]), np.arcsin(seen[:, 2] / distance)
     return rows[edge_mask(azimuth, elevation, distance, np.argsort(azimuth, kind="stable"))]

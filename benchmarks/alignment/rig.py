@@ -38,9 +38,7 @@ class Rig:
     def of(cls, reader: LogReader) -> Rig:
         missing = reader.missing_frames()
         frames = [frame for frame in range(reader.num_frames) if frame not in missing]
-        ego = Track(
-            np.array([reader.sweep_time(f) for f in frames]), np.stack([reader.sweep(f).ego2world for f in frames])
-        )
+        ego = Track(np.array([reader.frame_time(f) for f in frames]), np.stack([reader.ego2world(f) for f in frames]))
         cameras, mounts = {}, {}
         for name in reader.cameras:
             images = [reader.camera(name, frame) for frame in frames]
@@ -58,7 +56,7 @@ class Rig:
 
     def speed(self, frame: int) -> float:
         """Of the ego over the sweep, m/s."""
-        end = self.reader.sweep_time(frame)
+        end = self.reader.frame_time(frame)
         return float(np.linalg.norm((self.ego.at(end) - self.ego.at(end - 0.1))[:3, 3]) / 0.1)
 
 

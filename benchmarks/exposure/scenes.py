@@ -77,8 +77,8 @@ def common_colours(clip: Clip, gains: NDArray[np.float64]) -> tuple[Clip, Exposu
     views = []
     for view in clip.views:
         if view.role == "input":
-            image = scaled(simplejpeg.decode_jpeg(view.jpeg), factors[clip.rig_cameras.index(view.camera)])
-            view = replace(view, jpeg=simplejpeg.encode_jpeg(image, quality=97, colorsubsampling="444"))
+            image = scaled(simplejpeg.decode_jpeg(view.image), factors[clip.rig_cameras.index(view.camera)])
+            view = replace(view, image=simplejpeg.encode_jpeg(image, quality=97, colorsubsampling="444"))
         views.append(view)
     return replace(clip, points=points, views=tuple(views)), gain_exposure(clip.rig_cameras, gains / darkest)
 

@@ -60,7 +60,7 @@ def _packed(check: Check) -> PackedSample:
         scene=PackedTensors.of(scene),
         targets=tuple(
             pack_target(
-                view, width, role=view.role, jpeg=view.jpeg, depth=scale_depth(view, *rendered_size(view, width))
+                view, width, role=view.role, image=view.image, depth=scale_depth(view, *rendered_size(view, width))
             )
             for view in views
         ),

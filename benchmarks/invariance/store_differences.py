@@ -24,7 +24,7 @@ def differences(one: Path, other: Path) -> Iterator[str]:
     for path in sorted((one / "frames").glob("*/*/f[0-9]*")):
         number, folder = int(path.name[1:].split(".")[0]), path.parent.relative_to(one)
         left, right = (read_frame(store / folder, number) for store in (one, other))
-        if left.attributes != right.attributes:
+        if left.attributes.to_json() != right.attributes.to_json():
             gaps.setdefault("attributes", []).append(-1.0)
         for name in ARRAYS:
             a, b = getattr(left.arrays, name), getattr(right.arrays, name)

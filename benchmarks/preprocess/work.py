@@ -82,7 +82,7 @@ def floor_frame(subject: Subject, reader: PandaSetLog, frame: int, clock: StageC
     sweep = clock.timed("read sweep", pd.read_pickle)(subject.table("lidar", frame))
     clock.timed("read cuboids", pd.read_pickle)(subject.table("annotations/cuboids", frame))
     for name in reader.cameras:
-        jpeg = reader.camera(name, frame).jpeg()
+        jpeg = reader.camera(name, frame).image()
         clock.timed("decode images", simplejpeg.decode_jpeg)(jpeg, colorspace="RGB")
     points = sweep[["x", "y", "z"]].to_numpy()
     clock.timed("scale", lambda: cKDTree(points).query(points, k=4))()
@@ -98,7 +98,7 @@ def peer_frame(subject: Subject, reader: PandaSetLog, frame: int, clock: StageCl
     points = clock.timed("read sweep", peer.read_points)(sweep_file)
     voxels = clock.timed("voxel downsample", peer.voxel_downsample)(points)
     clock.timed("neighbours", peer.neighbour_scale)(voxels)
-    images = [clock.timed("decode images", peer.load_image)(camera.jpeg()) for camera in cameras]
+    images = [clock.timed("decode images", peer.load_image)(camera.image()) for camera in cameras]
     clock.timed("colour", peer.colour)(voxels, cameras, images)
     height, width = images[reader.cameras.index(view.camera)].shape[:2]
 

@@ -92,7 +92,7 @@ def real_scene(log: Path, load: str, frame: int, count: int) -> Scene:
         raise SystemExit(f"{log} has no {FRONT}: choose another --log")
     camera = reader.camera(FRONT, frame)
     image = EncodedImage.read(reader.log_id, camera)
-    world2ego = np.linalg.inv(reader.sweep(frame).ego2world)
+    world2ego = np.linalg.inv(reader.ego2world(frame))
     ego2cam = np.asarray(np.linalg.inv(world2ego @ camera.cam2world), np.float64)
     points = np.concatenate([reader.sweep(number).points for number in frames]) @ world2ego[:3, :3].T + world2ego[:3, 3]
     if load == "B":

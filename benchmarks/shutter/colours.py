@@ -22,7 +22,7 @@ Images = Mapping[tuple[str, int], NDArray[np.uint8]]
 def decode(clip: Clip) -> dict[tuple[str, int], NDArray[np.uint8]]:
     """Input images of a clip at their stored size."""
     views = clip.views_of("input")
-    return {(view.camera, view.frame): simplejpeg.decode_jpeg(view.jpeg, colorspace="RGB") for view in views}
+    return {(view.camera, view.frame): simplejpeg.decode_jpeg(view.image, colorspace="RGB") for view in views}
 
 
 def recoloured(clip: Clip, images: Images, shutter: Shutter) -> tuple[Clip, int, int]:

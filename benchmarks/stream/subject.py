@@ -122,7 +122,7 @@ def write_ready_samples(dataset: Dataset, copies: Sequence[Copy], folder: Path, 
             shifted = replace(scene, positions=scene.positions + np.array([copy.number, 0, 0], scene.positions.dtype))
             views = clip.views_of("interpolation", "future")
             depths = [depth_bytes(view, width) for view in views]
-            yield copy.clip_id, shifted.to_bytes(), [view.jpeg for view in views], depths
+            yield copy.clip_id, shifted.to_bytes(), [view.image for view in views], depths
 
     first = dataset.read(copies[0].clip_id).views[0]
     return write_ready(folder, rendered_size(first, width), samples())

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,14 @@ from evaluation.lidar.truth import RangeTruth, range_truth
 from flux4d.lidar import SpinningLidar
 from flux4d.rasterize.spinning.poses import poses_between
 from store_schema.clip import Clip
+from store_schema.frame_attributes import ViewAttributes
 from store_schema.frame_store import StoredFrame, frames_key, read_frame
 from store_schema.version.dataset import Dataset
 
 SPINNING = 0
 """Id of the spinning LiDAR among a sweep's points."""
+EGO = 0
+"""Index of the agent whose LiDAR this is, among a log's agents."""
 _CLOCK = 1e-3
 """s that stamps of clip and frame store may differ by; frames are 0.1 s apart."""
 
@@ -41,7 +43,7 @@ def frames_folder(dataset: Dataset) -> Path:
     config = dataset.manifest.config
     store = dataset.folder.parent.parent
     try:
-        key = frames_key(config)
+        key = frames_key(config, dataset.manifest.schema_version)
     except KeyError as error:
         raise NoLidarTruthError(
             f"the config of version {dataset.version[:12]} has no {error}, so its frames cannot be found"
@@ -87,16 +89,17 @@ class SensorPath:
         if missing := sorted(set(clip.record.log_frames) - {frame.frame for frame in stored}):
             raise NoLidarTruthError(f"{log} lacks frames {missing} of clip {clip.record.clip_id}: run the build again")
         begin = next(frame.attributes for frame in stored if frame.frame == first)
-        zero, world2ego0 = float(begin["time"]), np.linalg.inv(np.array(begin["ego2world"]))
+        zero = begin.time
+        world2ego0 = np.linalg.inv(begin.ego2world).astype(np.float64, copy=False)
         for frame in stored:
             number = frame.frame - first
-            if 0 <= number < count and abs(frame.attributes["time"] - zero - clip.sweep_times[number]) > _CLOCK:
+            if 0 <= number < count and abs(frame.attributes.time - zero - clip.sweep_times[number]) > _CLOCK:
                 raise NoLidarTruthError(_stale(log, frame.frame, clip, "stamp"))
         tried = []
         for rig in sorted(rigs, key=lambda rig: rig.rays):  # all beams of a sparse rig may be some of a dense one's
             views = [_view(frame, rig.camera, log) for frame in stored]
-            times = np.array([view["time"] - zero for view in views])
-            poses = np.stack([world2ego0 @ np.array(view["cam2world"]) @ rig.lidar2camera for view in views])
+            times = np.array([view.time - zero for view in views])
+            poses = np.stack([world2ego0 @ view.cam2world @ rig.lidar2camera for view in views])
             path = cls(rig, log, clip, zero, world2ego0, times, poses)
             frame_number = clip.record.input_frames[0]
             off = off_beam(*path.sweep(frame_number), path.turn(frame_number))
@@ -128,10 +131,10 @@ class SensorPath:
             NoLidarTruthError: the stored sweep is not the one the clip was made from.
         """
         number = self.clip.record.first_frame + frame
-        arrays = read_frame(self.log, number, ("points", "times", "sensor")).arrays
+        arrays = read_frame(self.log, number, ("points", "times", "sensor", "agent")).arrays
         if frame in self.clip.record.input_frames and len(arrays.points) != (self.clip.points.frame == frame).sum():
             raise NoLidarTruthError(_stale(self.log, number, self.clip, "number of points"))
-        mine = arrays.sensor == SPINNING
+        mine = (arrays.sensor == SPINNING) & (arrays.agent == EGO)
         points = arrays.points[mine] @ self.world2ego0[:3, :3].T + self.world2ego0[:3, 3]
         return points, arrays.times[mine] - self.zero
 
@@ -164,9 +167,8 @@ def _attributes(log: Path, frame: int) -> StoredFrame | None:
         return None
 
 
-def _view(frame: StoredFrame, camera: str, log: Path) -> dict[str, Any]:
-    views: list[dict[str, Any]] = frame.attributes["views"]
-    found = next((view for view in views if view["camera"] == camera), None)
+def _view(frame: StoredFrame, camera: str, log: Path) -> ViewAttributes:
+    found = next((view for view in frame.attributes.views if view.name == camera), None)
     if found is None:
         raise NoLidarTruthError(
             f"{log}: the version was built without {camera}, whose poses say where the LiDAR is; "

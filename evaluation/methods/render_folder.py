@@ -65,7 +65,7 @@ class RenderFolder:
             FileNotFoundError: there is no image of the view, or no depth and others have some.
             ValueError: an image or depth cannot be read or has another size or type; names file and next step.
         """
-        stem = self.folder / clip.record.clip_id / f"{view.camera}-{view.frame:03d}"
+        stem = self.folder / clip.record.clip_id / f"{view.name}-{view.frame:03d}"
         found = [path for suffix in _IMAGES if (path := stem.with_name(stem.name + suffix)).is_file()]
         if not found:
             raise FileNotFoundError(f"{stem}.png (or .jpg) is missing: render this view of clip {clip.record.clip_id}")

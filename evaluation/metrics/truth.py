@@ -1,6 +1,6 @@
 """Truth of a view at the rendered size: image, sparse LiDAR depth and moving mask.
 
-The image is the decoded JPEG divided by 255, sRGB-coded as stored. A smaller size is the mean of the source pixels that
+The image is the decoded file divided by 255, sRGB-coded as stored. A smaller size is the mean of the source pixels that
 a pixel covers, taken in that coding; when the sizes do not divide, whole source pixels are taken and those on a border
 count on both sides (torch's "area" mode).
 """
@@ -40,7 +40,7 @@ def truth_of(
     least half of its area is. The camera has the shutter; one that is not instant needs the clip's views as `path`.
 
     Raises:
-        ValueError: the JPEG is broken, the mask has another size than the view, or `path` does not tell how the camera
+        ValueError: the image is broken, the mask has another size than the view, or `path` does not tell how the camera
             of a shutter moves (`flux4d.cameras.motion.camera_twists`).
     """
     target = make_target(view, width, torch.device("cpu"), path=path, shutter=shutter)
@@ -56,7 +56,7 @@ def truth_of(
 def _scaled_mask(view: View, width: int, height: int) -> NDArray[np.bool_] | None:
     mask = view.moving_mask
     if mask is not None and mask.shape != (view.height, view.width):
-        raise ValueError(f"frame {view.frame}, {view.camera}: mask {mask.shape} of a {view.width}x{view.height} view")
+        raise ValueError(f"frame {view.frame}, {view.name}: mask {mask.shape} of a {view.width}x{view.height} view")
     if mask is None or (width, height) == (view.width, view.height):
         return mask
     share = torch.nn.functional.interpolate(

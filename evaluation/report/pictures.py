@@ -93,8 +93,8 @@ class PictureBook:
         return self._draws(clip) and view in _chosen_views(clip)
 
     def scene(self, clip: Clip, method: SceneMethod, gaussians: Gaussians) -> None:
-        """Draw the moving scene from above, and the truth once per clip."""
-        if not self._draws(clip):
+        """Draw the moving scene from above, and the truth once per clip; nothing of a clip without LiDAR points."""
+        if not self._draws(clip) or not clip.points.in_view.any():
             return
         clip_id = clip.record.clip_id
         frame, role, time = _moment(clip)
@@ -176,7 +176,7 @@ def _chosen_views(clip: Clip) -> Sequence[View]:
     """The middle interpolation and the middle future frame of the first camera."""
     chosen = []
     for role in ("interpolation", "future"):
-        views = [view for view in clip.views_of(role) if view.camera == clip.view_cameras[0]]
+        views = [view for view in clip.views_of(role) if view.name == clip.view_cameras[0]]
         if views:
             chosen.append(views[len(views) // 2])
     return chosen

@@ -57,7 +57,7 @@ class ViewSheets:
         rgb = image.rgb.detach().cpu().numpy().clip(0.0, 1.0)
         error = ramp(np.abs(rgb - truth.rgb).mean(-1) / FULL_ERROR, ERROR_RAMP)
         panels = [_uint8(truth.rgb), _uint8(rgb), error]
-        name = f"{view.camera}-{view.frame:03d}"
+        name = f"{view.name}-{view.frame:03d}"
         self.images[f"{clip_id}/{name}"] = np.asarray(_narrowed(_side_by_side(panels), self.max_width))
         if self.folder is not None:
             sheet = _side_by_side([np.asarray(_narrowed(panel, self.max_width)) for panel in panels])

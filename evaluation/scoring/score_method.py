@@ -101,7 +101,7 @@ def _score_images(trial: Trial, method: ImageMethod, observer: Observer | None) 
         image = method.image(clip, view, truth.camera.width, truth.camera.height)
         if (image.depth is not None) != method.has_depth:
             raise ValueError(
-                f"frame {view.frame}, {view.camera}: {method.name} gives {'no ' * method.has_depth}depth here but says "
+                f"frame {view.frame}, {view.name}: {method.name} gives {'no ' * method.has_depth}depth here but says "
                 f"has_depth={method.has_depth}: depth is compared in all views or in none"
             )
         frames.append(_score_view(trial, method, view, truth, image, observer))
@@ -129,7 +129,7 @@ def _score_view(
     if observer is not None:
         observer.frame(trial.clip, method, view, image, truth)
     clip_id = trial.clip.record.clip_id
-    return FrameRow(method.name, clip_id, view.frame, view.camera, view.role, view.time, scores)
+    return FrameRow(method.name, clip_id, view.frame, view.name, view.role, view.time, scores)
 
 
 def _fitted_exposure(gaussians: Gaussians, trial: Trial, config: ScoringConfig) -> Exposure | None:

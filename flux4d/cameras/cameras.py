@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flux4d.cameras.motion import camera_twists
-from flux4d.cameras.posed import Posed, rendered_size
+from flux4d.cameras.posed import Posed, pinhole, rendered_size
 from flux4d.cameras.shutter import Shutter
 
 
@@ -72,8 +72,8 @@ class Cameras:
             shutter: When rows are exposed; one that is not instant needs `path`.
 
         Raises:
-            ValueError: no view, views of different sizes, a shutter without `path`, or a path that does not tell a
-                camera's motion (`flux4d.cameras.motion.camera_twists`).
+            ValueError: no view, views of different sizes, a lens that is no pinhole, a shutter without `path`, or a
+                path that does not tell a camera's motion (`flux4d.cameras.motion.camera_twists`).
         """
         sizes = {(view.width, view.height) for view in views}
         if len(sizes) != 1:
@@ -83,7 +83,7 @@ class Cameras:
         scale = np.array([width / full_width, height / full_height, 1.0])[:, None]
         return cls(
             viewmats=torch.from_numpy(np.stack([np.linalg.inv(view.cam2ego0) for view in views])).float(),
-            Ks=torch.from_numpy(np.stack([view.K * scale for view in views])).float(),
+            Ks=torch.from_numpy(np.stack([pinhole(view) * scale for view in views])).float(),
             width=width,
             height=height,
             times=torch.tensor([view.time for view in views], dtype=torch.float32),

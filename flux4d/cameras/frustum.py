@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from flux4d.cameras.posed import Posed
+from flux4d.cameras.posed import Posed, pinhole
 
 Array = NDArray[np.float32]
 AnyArray: TypeAlias = np.ndarray[Any, Any]
@@ -63,7 +63,7 @@ def mark_seen(
 
 def _ego02image(view: Posed) -> Array:
     """[3, 4] ego0 to pixels times depth."""
-    matrix: Array = (view.K @ np.linalg.inv(view.cam2ego0)[:3]).astype(np.float32)
+    matrix: Array = (pinhole(view) @ np.linalg.inv(view.cam2ego0)[:3]).astype(np.float32)
     return matrix
 
 

@@ -42,10 +42,10 @@ def camera_twists(
 
 
 def _twist(view: Posed, path: Sequence[Posed]) -> NDArray[np.float64]:
-    others = [other for other in path if other.camera == view.camera and other.frame != view.frame]
+    others = [other for other in path if other.name == view.name and other.frame != view.frame]
     if not others:
         raise ValueError(
-            f"{view.camera} has no view but that of frame {view.frame}: its motion is not known, so no shutter can be"
+            f"{view.name} has no view but that of frame {view.frame}: its motion is not known, so no shutter can be"
             " rendered; give the clip's other views too, or leave the shutter out"
         )
     before = max((other for other in others if other.frame < view.frame), key=lambda other: other.frame, default=view)
@@ -59,7 +59,7 @@ def _twist(view: Posed, path: Sequence[Posed]) -> NDArray[np.float64]:
 def _between(start: Posed, end: Posed) -> NDArray[np.float64]:
     """Constant twist [6] that takes one pose of a camera to a later one."""
     elapsed = end.time - start.time
-    where = f"{start.camera}, frames {start.frame} and {end.frame}"
+    where = f"{start.name}, frames {start.frame} and {end.frame}"
     if not elapsed > 0:
         raise ValueError(f"{where}: views at {start.time} and {end.time} s, times must increase; correct the stamps")
     try:

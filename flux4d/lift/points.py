@@ -28,10 +28,10 @@ def clear_of_cameras(clip: Clip, clearance: float) -> NDArray[np.bool_]:
     """
     clear = np.ones(len(clip.points), bool)
     if clearance > 0.0:
-        for camera in {view.camera for view in clip.views}:
+        for camera in {view.name for view in clip.views}:
             centres = np.full((len(clip.ego2ego0), 3), np.nan)  # no distance in frames that it did not record
             for view in clip.views:
-                if view.camera == camera:
+                if view.name == camera:
                     centres[view.frame] = view.cam2ego0[:3, 3]
             clear &= ~(_distances(clip.points, centres) < clearance)
     return clear

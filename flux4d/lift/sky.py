@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
+from flux4d.cameras.decode import decode_image
 from flux4d.cameras.frustum import inside, mark_seen, project
+from flux4d.cameras.posed import pinhole
 from flux4d.lift.nearest import nearest
 from flux4d.lift.packed_header import FULL_COLOUR
 from store_schema.clip import Clip, View
@@ -82,7 +83,9 @@ def _before_any_camera(directions: Array, views: Sequence[View]) -> NDArray[np.b
     """Cheap superset of the directions that some view sees: within its half diagonal (and 10 degrees). [N]"""
     near = np.zeros(len(directions), bool)
     for view in views:
-        corners = np.array([[u, v, 1.0] for u in (0, view.width) for v in (0, view.height)]) @ np.linalg.inv(view.K).T
+        corners = (
+            np.array([[u, v, 1.0] for u in (0, view.width) for v in (0, view.height)]) @ np.linalg.inv(pinhole(view)).T
+        )
         half_angle = np.arctan(np.linalg.norm(corners[:, :2], axis=1)).max() + math.radians(10.0)
         near |= directions @ view.cam2ego0[:3, 2].astype(np.float32) > math.cos(min(half_angle, math.pi / 2))
     return near
@@ -90,11 +93,11 @@ def _before_any_camera(directions: Array, views: Sequence[View]) -> NDArray[np.b
 
 def _sample(view: View, pixels: Array) -> NDArray[np.uint8]:
     """Colours of an image, shrunk to average out pixels, at full-size positions. [N, 2] -> [N, 3]"""
-    least = {"min_width": view.width // _DECODE_SHRINK, "min_height": view.height // _DECODE_SHRINK}
+    least = (view.width // _DECODE_SHRINK, view.height // _DECODE_SHRINK)
     try:
-        image = simplejpeg.decode_jpeg(view.jpeg, **least, min_factor=1)
+        image = decode_image(view.image, view.image_format, least)
     except ValueError as error:
-        raise ValueError(f"frame {view.frame}, {view.camera}: cannot decode the view ({error})") from error
+        raise ValueError(f"frame {view.frame}, {view.name}: cannot decode the view ({error})") from error
     height, width = image.shape[:2]
     column = np.clip((pixels[:, 0] * (width / view.width)).astype(np.int64), 0, width - 1)
     row = np.clip((pixels[:, 1] * (height / view.height)).astype(np.int64), 0, height - 1)

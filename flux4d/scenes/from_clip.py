@@ -31,7 +31,7 @@ def scene_of(
         ValueError: the Gaussians do not make a scene (`flux4d.scenes.scene.check_gaussians`).
     """
     cameras = tuple(
-        SceneCamera(view.camera, view.time, view.cam2ego0, view.K, view.width, view.height) for view in clip.views
+        SceneCamera(v.camera, v.time, v.cam2ego0, v.K, v.width, v.height, v.agent, v.model) for v in clip.views
     )
     return Scene(
         gaussians=gaussians,

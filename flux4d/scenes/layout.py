@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flux4d.scenes.scene import Scene, SceneCamera
+from store_schema.camera_model import model_from_json, model_to_json
 from store_schema.hashing import HASH_CHARS, canonical_json
 from store_schema.json_dataclass import from_json, to_json
 
@@ -56,7 +57,7 @@ class CameraEntry:
 
     agent: str
     camera: str
-    model: str
+    model: dict[str, Any]
     time: float
     width: int
     height: int
@@ -84,7 +85,7 @@ class Metadata:
 def metadata_text(scene: Scene) -> str:
     """The metadata of a scene as canonical JSON, without a seal yet."""
     cameras = tuple(
-        CameraEntry(c.agent, c.camera, c.model, c.time, c.width, c.height, _rows(c.K), _rows(c.cam2ego0))
+        CameraEntry(c.agent, c.camera, model_to_json(c.model), c.time, c.width, c.height, _rows(c.K), _rows(c.cam2ego0))
         for c in scene.cameras
     )
     about = Metadata(
@@ -141,7 +142,7 @@ def cameras_of(about: Metadata) -> tuple[SceneCamera, ...]:
             width=entry.width,
             height=entry.height,
             agent=entry.agent,
-            model=entry.model,
+            model=model_from_json(entry.model),
         )
         for entry in about.cameras
     )
@@ -151,7 +152,7 @@ def _check_types(about: Metadata) -> None:
     texts: list[Any] = [about.blake3, about.clip_id, about.log_id, about.dataset_version, about.method]
     texts += [*about.made, *about.made.values()]
     for entry in about.cameras:
-        texts += [entry.agent, entry.camera, entry.model]
+        texts += [entry.agent, entry.camera]
         if not (isinstance(entry.width, int) and isinstance(entry.height, int)):
             raise TypeError(f"camera {entry.camera}: width and height must be whole numbers")
     if wrong := [text for text in texts if not isinstance(text, str)]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flux4d.gaussians import Gaussians
+from store_schema.camera_model import PINHOLE, CameraModel
+from store_schema.clip import view_name
 
 _RIGID_TOLERANCE = 1e-6
 _TYPES = {"is_sky": torch.bool, "source": torch.int64, "instance": torch.int32}
@@ -31,13 +33,13 @@ class SceneCamera:
     width: int
     """Pixels; so is `height`."""
     height: int
-    agent: str = "ego"
-    """Who carries the camera."""
-    model: str = "PINHOLE"
-    """Name of the camera model as COLMAP spells it; images of other models than PINHOLE follow K only roughly."""
+    agent: str = ""
+    """Who carries the camera; empty in a log of one agent."""
+    model: CameraModel = PINHOLE
+    """What the lens does before K."""
 
     def __post_init__(self) -> None:
-        what = f"camera {self.agent}/{self.camera} at {self.time} s"
+        what = f"camera {view_name(self.agent, self.camera)} at {self.time} s"
         if not math.isfinite(self.time):
             raise ValueError(f"{what}: its time is not finite")
         if self.width < 1 or self.height < 1:

@@ -70,7 +70,7 @@ class Exposure:
         """
         if len(views) != len(rendering.rgb):
             raise ValueError(f"{len(views)} views for a rendering of {len(rendering.rgb)} cameras: give one for each")
-        images = [self.apply(rgb, view.camera, view.time) for rgb, view in zip(rendering.rgb, views, strict=True)]
+        images = [self.apply(rgb, view.name, view.time) for rgb, view in zip(rendering.rgb, views, strict=True)]
         return replace(rendering, rgb=torch.stack(images))
 
 

@@ -185,5 +185,5 @@ def compare_inputs(
         target = make_target(view, width, gaussians.means.device, path=clip.views, shutter=shutter)
         rendering = render(gaussians, target.cameras, backend=backend)
         weight = rendering.alpha[0, ..., 0].clamp(min=0.0)
-        seen.append(Comparison(view.camera, view.time, rendering.rgb[0], target.rgb, weight))
+        seen.append(Comparison(view.name, view.time, rendering.rgb[0], target.rgb, weight))
     return seen

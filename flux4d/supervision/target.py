@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import simplejpeg
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from flux4d.cameras.cameras import Cameras
+from flux4d.cameras.decode import decode_image, image_size
 from flux4d.cameras.posed import Posed, rendered_size
 from flux4d.cameras.shutter import Shutter
 from store_schema.clip import Role, View
@@ -90,7 +90,7 @@ def pack_target(
     width: int | None,
     *,
     role: Role,
-    jpeg: bytes,
+    image: bytes,
     depth: Depth,
     path: Sequence[Posed] | None = None,
     shutter: Shutter | None = None,
@@ -102,7 +102,7 @@ def pack_target(
         view: The view's pose, for instance a `store_schema.codec.ViewHeader`.
         width: Pixels; None keeps the stored size.
         role: What the clip uses the view for.
-        jpeg: The view's image.
+        image: The view's image file.
         depth: Its depth at the rendered size, as of `scale_depth`.
         path: The clip's views, to know how the camera moves. Not looked at unless a shutter asks for it, so that a
             clip with a single view has targets too.
@@ -110,12 +110,12 @@ def pack_target(
         scaled: Decode to a smaller size where one fits (`decode_view`).
 
     Raises:
-        ValueError: as `Cameras.from_views`, or the JPEG is broken or of another size than the view.
+        ValueError: as `Cameras.from_views`, or the image is broken or of another size than the view.
     """
     if shutter is None or shutter.instant:
         path = None
     cameras = Cameras.from_views([view], width, path=path, shutter=shutter)
-    pixels = decode_view(view, jpeg, cameras.width, cameras.height, scaled)
+    pixels = decode_view(view, image, cameras.width, cameras.height, scaled)
     pixel, metres = depth
     return PackedTarget(
         view=view,
@@ -159,39 +159,38 @@ def make_target(
         ValueError: as `pack_target`.
     """
     depth = scale_depth(view, *rendered_size(view, width))
-    packed = pack_target(view, width, role=view.role, jpeg=view.jpeg, depth=depth, path=path, shutter=shutter)
+    packed = pack_target(view, width, role=view.role, image=view.image, depth=depth, path=path, shutter=shutter)
     return unpack_target(packed.to(device))
 
 
-def decode_view(view: Posed, jpeg: bytes, width: int, height: int, scaled: bool) -> NDArray[np.uint8]:
+def decode_view(view: Posed, image: bytes, width: int, height: int, scaled: bool) -> NDArray[np.uint8]:
     """Pixels of a view's image. [h, w, 3]
 
     Args:
-        view: Says how large the image is.
-        jpeg: The image.
+        view: Says how large the image is, and of what format.
+        image: The image file.
         width: Pixels wanted.
         height: Pixels wanted.
         scaled: Of the sizes that JPEG blocks can be decoded to (n/8 of the full one), take the smallest that is the
             wanted one or a multiple of it, if any. Close to the mean of the full size's pixels, but not the same. Sizes
-            in between are of no use: their pixels would be mixed a second time.
+            in between are of no use: their pixels would be mixed a second time. A PNG keeps its size.
 
     Raises:
-        ValueError: the JPEG is broken or of another size than the view.
+        ValueError: the image is broken or of another size than the view.
     """
-    least = {}
-    if scaled:
+    least = None
+    if scaled and view.image_format == "jpeg":
         sizes = [(-(-view.height * n // 8), -(-view.width * n // 8)) for n in range(1, 8)]
         fitting = [size for size in sizes if size == (size[0] // height * height, size[0] // height * width)]
-        least = dict(zip(("min_height", "min_width"), fitting[0], strict=True)) if fitting else {}
+        least = fitting[0][::-1] if fitting else None
     try:
-        high, wide = simplejpeg.decode_jpeg_header(jpeg)[:2]
+        wide, high = image_size(image, view.image_format)
         if (wide, high) == (view.width, view.height):
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", min_factor=1, **least)
-            return pixels
+            return decode_image(image, view.image_format, least)
     except ValueError as error:
-        raise ValueError(f"frame {view.frame}, {view.camera}: cannot decode the view ({error})") from error
+        raise ValueError(f"frame {view.frame}, {view.name}: cannot decode the view ({error})") from error
     raise ValueError(
-        f"frame {view.frame}, {view.camera}: the image is {wide}x{high}, the clip says {view.width}x{view.height}: "
+        f"frame {view.frame}, {view.name}: the image is {wide}x{high}, the clip says {view.width}x{view.height}: "
         "build the dataset version again"
     )
 

@@ -14,6 +14,7 @@ from pipelines.geometry.rigid import compose, invert_rigid, transform_points
 from pipelines.sources.base import LogReader
 from store_schema.clip import ClipRecord
 from store_schema.codec import QUATERNION_STEP, ClipHeader, ClipTables, ViewHeader, encode_clip
+from store_schema.frame_attributes import FrameAttributes
 from store_schema.frame_store import ARRAYS, POINT_ARRAYS, StoredFrame
 from store_schema.units import FLOW, POSITION, TIME
 
@@ -33,7 +34,7 @@ class AssembledClip:
 
 
 def assemble_clip(record: ClipRecord, reader: LogReader, read: ReadFrame) -> AssembledClip:
-    """One clip from its stored frames and the log's own JPEG files.
+    """One clip from its stored frames and the log's own image files.
 
     Raises:
         LogError: an image cannot be read.
@@ -42,19 +43,20 @@ def assemble_clip(record: ClipRecord, reader: LogReader, read: ReadFrame) -> Ass
         read(record.first_frame + number, ARRAYS if number in record.input_frames else _WITHOUT_POINTS)
         for number in range(record.num_frames)
     ]
-    world2ego0 = invert_rigid(np.array(frames[0].attributes["ego2world"]))
-    start = float(frames[0].attributes["time"])
-    header = _header(record, reader.cameras, frames, world2ego0, start)
-    has_cuboids = all(frame.attributes["has_cuboids"] for frame in frames)
+    attributes = [frame.attributes for frame in frames]
+    world2ego0 = invert_rigid(attributes[0].ego2world)
+    start = attributes[0].time
+    header = _header(record, reader, attributes, world2ego0, start)
+    has_cuboids = all(frame.has_cuboids for frame in attributes)
     stored = ClipTables(
         points=_points(record, frames, world2ego0, start),
         depth=_depth(header, frames),
         moving=_moving(header, frames) if has_cuboids else None,
         boxes=_boxes(frames, world2ego0) if has_cuboids else None,
     )
-    jpegs = [reader.camera(view.camera, record.first_frame + view.frame).jpeg() for view in header.views]
+    images = [reader.camera(view.name, record.first_frame + view.frame).image() for view in header.views]
     return AssembledClip(
-        members=encode_clip(header, stored, jpegs),
+        members=encode_clip(header, stored, images),
         num_coloured=int(np.count_nonzero(stored.points["camera"] >= 0)),
         num_views=len(header.views),
         flow_class=stored.points["flow_class"],
@@ -63,8 +65,8 @@ def assemble_clip(record: ClipRecord, reader: LogReader, read: ReadFrame) -> Ass
 
 def _header(
     record: ClipRecord,
-    rig_cameras: tuple[str, ...],
-    frames: list[StoredFrame],
+    reader: LogReader,
+    frames: list[FrameAttributes],
     world2ego0: NDArray[np.float64],
     start: float,
 ) -> ClipHeader:
@@ -72,23 +74,27 @@ def _header(
     views = [
         ViewHeader(
             frame=frame,
-            camera=view["camera"],
-            time=view["time"] - start,
-            cam2ego0=compose(np.array(view["cam2world"]), world2ego0),
-            K=np.array(view["K"]),
-            width=view["width"],
-            height=view["height"],
+            camera=view.camera,
+            time=view.time - start,
+            cam2ego0=compose(view.cam2world, world2ego0),
+            K=view.K,
+            width=view.width,
+            height=view.height,
+            image_format=view.image_format,
+            agent=view.agent,
+            model=view.model,
         )
         for frame in used
-        for view in frames[frame].attributes["views"]
+        for view in frames[frame].views
     ]
     return ClipHeader(
         record=record,
-        rig_cameras=rig_cameras,
-        view_cameras=tuple(view["camera"] for view in frames[0].attributes["views"]),
-        sweep_times=np.array([frame.attributes["time"] - start for frame in frames]),
-        ego2ego0=np.stack([compose(np.array(frame.attributes["ego2world"]), world2ego0) for frame in frames]),
-        views=tuple(sorted(views, key=lambda view: (view.frame, view.camera))),
+        rig_cameras=reader.cameras,
+        view_cameras=tuple(view.name for view in frames[0].views),
+        sweep_times=np.array([frame.time - start for frame in frames]),
+        ego2ego0=np.stack([compose(frame.ego2world, world2ego0) for frame in frames]),
+        views=tuple(sorted(views, key=lambda view: (view.frame, view.agent, view.camera))),
+        agents=reader.agents,
     )
 
 
@@ -114,6 +120,7 @@ def _points(
                 "camera": arrays.camera,
                 "frame": np.full(len(means), number, np.int16),
                 "sensor": arrays.sensor,
+                "agent": arrays.agent,
                 "intensity": arrays.intensity,
                 "in_view": arrays.in_view.astype(np.uint8),
                 "flow_class": arrays.flow_class,
@@ -130,7 +137,7 @@ def _per_view(
     out: dict[str, list[NDArray]] = {"view": [], **{name: [] for name in columns}}
     for index, view in enumerate(header.views):
         frame = frames[view.frame]
-        number = [entry["camera"] for entry in frame.attributes["views"]].index(view.camera)
+        number = [entry.name for entry in frame.attributes.views].index(view.name)
         rows = getattr(frame.arrays, view_column) == number
         out["view"].append(np.full(int(rows.sum()), index, np.int16))
         for name, source in columns.items():
@@ -160,8 +167,8 @@ def _boxes(frames: list[StoredFrame], world2ego0: NDArray[np.float64]) -> dict[s
         size = POSITION.encode(arrays.box_size)
         rows: dict[str, Any] = {
             "frame": np.full(count, number, np.int16),
-            "track": np.array(frame.attributes["track"], dtype=object),
-            "label": np.array(frame.attributes["label"], dtype=object),
+            "track": np.array(frame.attributes.track, dtype=object),
+            "label": np.array(frame.attributes.label, dtype=object),
             **{name: centre[:, axis] for axis, name in enumerate("xyz")},
             **{f"q{name}": quats[:, axis] for axis, name in enumerate("wxyz")},
             **{name: size[:, axis] for axis, name in enumerate(("width", "length", "height"))},

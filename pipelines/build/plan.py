@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import tyro
 from pipelines.build.clip_index import clip_records
 from pipelines.features.config import FEATURES_VERSION, FeatureConfig, check_cameras
 from pipelines.sources.base import LogError
-from pipelines.sources.pandaset.reader import PandaSetLog
+from pipelines.sources.registry import AUTO, GROUP, get_source, is_of_this_process, resolve_source
 from store_schema.clip import ClipRecord
 from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
 from store_schema.files.location import Place, file_hash, location, relative_name
@@ -30,23 +30,26 @@ GPS_DECIMALS = 8
 class BuildConfig:
     """Build a dataset version from raw logs. What is there is kept, what is missing made, what is damaged repaired.
 
-    The version hash is printed as the last line. Of the options, only root, camera, logs, clips-per-shard, protocol.*,
-    flow.* and camera-time-shift determine it.
+    The version hash is printed as the last line. Of the options, only root, source, camera, logs, clips-per-shard,
+    protocol.*, flow.* and camera-time-shift determine it.
     """
 
     root: Place
-    """Folder or URL (s3://bucket/logs) that holds one folder per log, in PandaSet layout."""
+    """Folder or URL (s3://bucket/logs) that holds one folder per log."""
     out: Annotated[
         Place,
         tyro.conf.Positional,
         tyro.conf.arg(metavar="STORE", help="The store: folder or URL; --store STORE and --out STORE say the same."),
     ]
+    source: str = AUTO
+    """Which kind of logs they are; auto: the one source that knows the folders under root."""
     workers: int = 2
     """Dask worker processes; 0 runs everything in this process."""
     scheduler: str | None = None
     """Address of an existing Dask scheduler, tcp://host:8786; `workers` is then ignored."""
     camera: tuple[str, ...] = ("front_camera",)
-    """Cameras whose images are trained on and scored (colours always come from all cameras of the log)."""
+    """Cameras whose images are trained on and scored (colours always come from all cameras of the log); in a log of
+    several agents camera@agent."""
     logs: tuple[str, ...] | None = None
     """Only these logs; None takes every log under root."""
     clips_per_shard: int = 4
@@ -85,14 +88,34 @@ class BuildConfig:
         shifts = tuple(sorted((name, float(shift)) for name, shift in self.camera_time_shift.items() if shift))
         return FeatureConfig(view_cameras=self.camera, flow=self.flow, camera_time_shift=shifts)
 
+    def resolved(self) -> BuildConfig:
+        """The same request with the source by its name.
+
+        Raises:
+            ValueError: there is no such source, no source or several know what lies under root, or the source is known
+                to this process alone and workers are asked for.
+        """
+        source = resolve_source(self.source, self.logs_root, self.logs)
+        if is_of_this_process(source.name) and (self.workers or self.scheduler):
+            raise ValueError(
+                f"source {source.name!r} was registered in this process, and workers do not know it: build with "
+                f"workers=0, or let its package bring it as an entry point of group {GROUP}"
+            )
+        return replace(self, source=source.name)
+
     def content(self) -> dict[str, Any]:
-        """The part that determines the dataset's content, for the manifest."""
+        """The part that determines the dataset's content, for the manifest; of a request that is `resolved`.
+
+        Raises:
+            ValueError: there is no such source; "auto" is none.
+        """
         return {
             "features": asdict(self.features),
             "features_version": FEATURES_VERSION,
             "clips_per_shard": self.clips_per_shard,
             "protocol": asdict(self.protocol),
-            "source": "pandaset",
+            "source": self.source,
+            "source_version": get_source(self.source).version,
         }
 
     @property
@@ -145,7 +168,7 @@ def inspect_log(path: Path, config: BuildConfig) -> LogPlan | LogError:
 
 
 def _inspect(path: Path, config: BuildConfig) -> LogPlan:
-    reader = PandaSetLog(path)
+    reader = get_source(config.source).open_log(path)
     check_cameras(reader, config.features)
     missing = reader.missing_frames()
     split = config.protocol.split(reader.log_id)
@@ -157,6 +180,7 @@ def _inspect(path: Path, config: BuildConfig) -> LogPlan:
         "num_frames": reader.num_frames,
         "missing_frames": sorted(missing),
         "cameras": list(reader.cameras),
+        "agents": list(reader.agents),
         "start": round(reader.epoch, 6),
         "latitude": None if gps is None else gps[:, 0].round(GPS_DECIMALS).tolist(),
         "longitude": None if gps is None else gps[:, 1].round(GPS_DECIMALS).tolist(),

@@ -17,7 +17,7 @@ from pipelines.build.plan import BuildConfig, LogPlan, inspect_log, plan_shards,
 from pipelines.build.runner import Runner, open_runner
 from pipelines.build.tasks import FramesDone, FrameSource, ShardDone, build_frames, build_shard
 from pipelines.sources.base import LogError
-from pipelines.sources.pandaset.layout import open_logs
+from pipelines.sources.registry import get_source
 from store_schema.command_line.progress import Bars, progress_bars
 from store_schema.files.atomic import remove_litter, write_atomic
 from store_schema.files.location import filesystem, read_bytes, remove_tree
@@ -58,6 +58,7 @@ def build(config: BuildConfig, console: Console | None = None) -> BuildResult:
         ValueError: no logs, or not one clip in them.
         RuntimeError: another build is writing this store, or workers died.
     """
+    config = config.resolved()
     with lock_store(config.store):
         _remember(config)
         result = _build(config, console or Console(stderr=True))
@@ -119,7 +120,7 @@ def _remember(config: BuildConfig) -> None:
 
 
 def _build(config: BuildConfig, console: Console) -> BuildResult:
-    paths = open_logs(config.logs_root, config.logs)
+    paths = get_source(config.source).logs(config.logs_root, config.logs)
     with open_runner(config.workers, config.scheduler) as runner, progress_bars(console, keep=True) as bars:
         console.print(f"{len(paths)} logs on {runner.description}")
         remove_litter(config.store)
@@ -130,7 +131,7 @@ def _build(config: BuildConfig, console: Console) -> BuildResult:
             remove_tree(staging)
             folder = config.store / "versions" / finished[0]
             return BuildResult(finished[0], folder, finished[1], 0, 0, (), was_finished=True)
-        sources = {plan.log_id: FrameSource.of(plan, config.frames_folder, config.features) for plan in plans}
+        sources = {plan.log_id: FrameSource.of(plan, config) for plan in plans}
         done = list(_frames(runner, bars, plans, sources))
         failed = {result.log_id: result.error for result in done if result.error is not None}
         errors += failed.values()

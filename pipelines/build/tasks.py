@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from pipelines.build.assemble import assemble_clip
-from pipelines.build.plan import LogPlan, ShardPlan
+from pipelines.build.plan import BuildConfig, LogPlan, ShardPlan
 from pipelines.features.config import FeatureConfig
 from pipelines.features.frame_features import FrameComputer
-from pipelines.sources.base import LogError
-from pipelines.sources.pandaset.reader import PandaSetLog
+from pipelines.sources.base import CameraModelError, LogError
+from pipelines.sources.registry import get_source
 from store_schema.clip import ClipRecord
 from store_schema.codec import flow_class_counts
 from store_schema.files.atomic import write_atomic
@@ -38,11 +38,13 @@ class FrameSource:
     input_hash: str
     """Hash of the raw bytes the stored frames must be made from."""
     features: FeatureConfig
+    source: str
+    """Name of the source the log is of."""
 
     @classmethod
-    def of(cls, plan: LogPlan, frames_folder: Path, features: FeatureConfig) -> FrameSource:
-        """The source of a planned log."""
-        return cls(plan.path, frames_folder / plan.log_id, plan.digest, features)
+    def of(cls, plan: LogPlan, config: BuildConfig) -> FrameSource:
+        """Where the frames of a planned log come from."""
+        return cls(plan.path, config.frames_folder / plan.log_id, plan.digest, config.features, config.source)
 
 
 _OPENED = threading.local()
@@ -55,7 +57,8 @@ def _computer(source: FrameSource) -> FrameComputer:
         LogError: the log cannot be opened any more.
     """
     if getattr(_OPENED, "source", None) != source:
-        _OPENED.computer = FrameComputer(PandaSetLog(source.path), source.features)
+        kind = get_source(source.source)
+        _OPENED.computer = FrameComputer(kind.open_log(source.path), source.features, kind.buckets)
         _OPENED.source = source
     computer: FrameComputer = _OPENED.computer
     return computer
@@ -103,6 +106,8 @@ def _make(computer: FrameComputer, source: FrameSource, frame: int) -> None:
         # Clips turn the flow into their own frame: what is too long for the grid must be found here.
         for flow in (stored.arrays.flow, stored.arrays.smooth_flow):
             FLOW.encode(np.linalg.norm(flow, axis=1))
+    except CameraModelError as error:
+        raise LogError(source.path.name, str(error), frame=frame, file=source.path) from error
     except ValueError as error:
         reason = f"no features can be made: {error}; fetch the frame's files again, or leave the log out"
         raise LogError(source.path.name, reason, frame=frame, file=source.path) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipelines.geometry.rigid import interpolate_pose
-from pipelines.sources.base import CameraFrame, LogError, LogReader
+from pipelines.sources.base import CameraFrame, LogError, LogReader, camera_of
 
 MAX_SHIFT_S = 0.05
 """Largest shift, s: half of the time between two of PandaSet's images. A larger one is a wrong stamp, not a shift."""
@@ -50,10 +50,10 @@ def shifted_camera(reader: LogReader, name: str, frame: int, shift_s: float) -> 
             cannot be those of neighbours.
     """
     check_shift(name, shift_s)
-    camera = reader.camera(name, frame)
+    camera = camera_of(reader, name, frame)
     if shift_s == 0:
         return camera
-    neighbour = reader.camera(name, _neighbour(reader, name, frame, 1 if shift_s > 0 else -1))
+    neighbour = camera_of(reader, name, _neighbour(reader, name, frame, 1 if shift_s > 0 else -1))
     gap = neighbour.time - camera.time
     if not gap * (neighbour.frame - frame) > 0:
         reason = f"{name} has stamp {camera.time:.6f} s, and {neighbour.time:.6f} s in frame {neighbour.frame}"

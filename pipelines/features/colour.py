@@ -56,7 +56,7 @@ def colour_points(sweep: Sweep, sightings: Sequence[Sighting], images: Iterable[
     for index, (sighting, image) in enumerate(zip(sightings, images, strict=True)):
         shape = (sighting.height, sighting.width, 3)
         if image.dtype != np.uint8 or image.shape != shape:
-            name = sighting.camera.camera
+            name = sighting.camera.name
             raise ValueError(f"{name}: the image is {list(shape)} uint8, got {list(image.shape)} {image.dtype}")
         seen = sighting.projection
         _take_better(

@@ -18,7 +18,7 @@ class FeatureConfig:
     """What determines a frame's features."""
 
     view_cameras: tuple[str, ...] = ("front_camera",)
-    """Cameras whose images are trained on and scored; the paper uses the front camera."""
+    """Cameras whose images are trained on and scored, by `CameraFrame.name`; the paper uses the front camera."""
     neighbours: int = 3
     """Nearest neighbours whose mean distance is a point's scale (paper: 3)."""
     flow: FlowRules = field(default_factory=FlowRules)

@@ -40,9 +40,13 @@ def see(sweep: Sweep, camera: CameraFrame, width: int, height: int) -> Sighting:
         camera: the camera and its pose at its own time.
         width: image width in pixels.
         height: image height in pixels.
+
+    Raises:
+        CameraModelError: the camera is no pinhole.
     """
-    projection = project(sweep.points, camera.cam2world, camera.K, width, height)
-    return Sighting(camera, width, height, projection, *visible_and_clear(projection, camera.K, width, height))
+    K = camera.pinhole()
+    projection = project(sweep.points, camera.cam2world, K, width, height)
+    return Sighting(camera, width, height, projection, *visible_and_clear(projection, K, width, height))
 
 
 def visible_and_clear(

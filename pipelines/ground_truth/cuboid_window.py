@@ -12,7 +12,7 @@ class Neighbour:
     """The annotated frame beside another that says what moves there."""
 
     cuboids: Cuboids
-    time: float  # s, its sweep's stamp
+    time: float  # s, its stamp
 
 
 class CuboidWindow:
@@ -45,7 +45,7 @@ class CuboidWindow:
             LogError: they cannot be read.
         """
         cuboids = self.at(frame + 1) or self.at(frame - 1)
-        return None if cuboids is None else Neighbour(cuboids, self._reader.sweep_time(cuboids.frame))
+        return None if cuboids is None else Neighbour(cuboids, self._reader.frame_time(cuboids.frame))
 
     def around(self, frame: int, half: int) -> list[tuple[float, Cuboids]]:
         """Stamp (s) and cuboids of the frames within `half` of one, ascending; missing frames are left out.
@@ -54,4 +54,4 @@ class CuboidWindow:
             LogError: some cannot be read.
         """
         found = (self.at(other) for other in range(frame - half, frame + half + 1))
-        return [(self._reader.sweep_time(cuboids.frame), cuboids) for cuboids in found if cuboids is not None]
+        return [(self._reader.frame_time(cuboids.frame), cuboids) for cuboids in found if cuboids is not None]

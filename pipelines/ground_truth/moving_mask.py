@@ -51,6 +51,7 @@ def moving_mask(
 
     Raises:
         ValueError: both stamps are the same, or a track stands twice in a frame.
+        CameraModelError: boxes move, and the camera is no pinhole.
     """
     if time == time_next:
         raise ValueError(f"frames {cuboids.frame} and {cuboids_next.frame} have the same time {time} s")
@@ -66,8 +67,9 @@ def moving_mask(
     position = cuboids.position[rows] + share[:, None] * step
     corners = box_corners(position, cuboids.size[rows], cuboids.yaw[rows] + share * turn)
     in_camera = transform_points(invert_rigid(camera_frame.cam2world), corners.reshape(-1, 3)).reshape(-1, 8, 3)
+    K = camera_frame.pinhole() if len(in_camera) else camera_frame.K
     for box in in_camera:
-        _fill_outline(mask, _visible_part(box), camera_frame.K)
+        _fill_outline(mask, _visible_part(box), K)
     return mask
 
 

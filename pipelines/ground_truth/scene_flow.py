@@ -7,7 +7,9 @@ protocols' rules are options (`FlowRules`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numba import njit
@@ -17,7 +19,10 @@ from pipelines.geometry.rigid import cos_sin
 from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.sources.base import Cuboids, Sweep
 from store_schema.flow_rules import P0_RULES, FlowRules
-from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass, bucket_of
+from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass
+
+NO_BUCKETS: Mapping[str, Bucket] = MappingProxyType({})
+"""A class map that knows no label: all foreground is `Bucket.OTHER`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +36,11 @@ class SceneFlow:
 
 
 def flow_ground_truth(
-    sweep: Sweep, cuboids: Cuboids, cuboids_next: Cuboids | None, rules: FlowRules = P0_RULES
+    sweep: Sweep,
+    cuboids: Cuboids,
+    cuboids_next: Cuboids | None,
+    rules: FlowRules = P0_RULES,
+    buckets: Mapping[str, Bucket] = NO_BUCKETS,
 ) -> SceneFlow:
     """Scene flow of every point of `sweep` from the boxes of its frame and of the next one.
 
@@ -51,6 +60,7 @@ def flow_ground_truth(
         cuboids: boxes of the same frame.
         cuboids_next: boxes of the next frame, None at the end of a log.
         rules: which box a point belongs to.
+        buckets: class of the bucketed metric by label, `pipelines.sources.source.Source.buckets`.
 
     Raises:
         ValueError: the cuboids are of another frame than the sweep, or a track stands twice in a frame.
@@ -59,7 +69,8 @@ def flow_ground_truth(
         raise ValueError(f"sweep of frame {sweep.frame} with cuboids of frame {cuboids.frame}: pass the same frame")
     cuboid, other_only = assign_points(sweep.points, sweep.sensor, cuboids, rules)
     flow = np.zeros_like(sweep.points)
-    labels = np.array([bucket_of(label) for label in cuboids.label] + [Bucket.BACKGROUND], dtype=np.uint8)
+    classes = [buckets.get(label, Bucket.OTHER) for label in cuboids.label]
+    labels = np.array([*classes, Bucket.BACKGROUND], dtype=np.uint8)
     bucket = labels[cuboid]
     bucket[other_only] = Bucket.OTHER
     flow_class = np.full(len(cuboid), FlowClass.IGNORED, dtype=np.uint8)

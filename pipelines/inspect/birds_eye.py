@@ -45,7 +45,7 @@ def plan_svg(frame: InspectedFrame, range_m: float) -> Markup:
         frame: what to draw.
         range_m: metres from the ego to each side.
     """
-    world2ego = invert_rigid(frame.sweep.ego2world)
+    world2ego = invert_rigid(frame.ego2world)
     points = encoded(_points(frame, world2ego, range_m), colours=256)
     parts = [element("image", width=SIDE_PX, height=SIDE_PX, href=points.uri), *_rings(range_m)]
     if frame.boxes is not None:

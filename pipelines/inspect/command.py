@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
+from pipelines.sources.registry import AUTO
 from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
 from store_schema.command_line.progress import progress_bars
 from store_schema.flow_rules import FlowRules
@@ -30,11 +31,13 @@ class Inspect:
     """
 
     log: Annotated[str, tyro.conf.Positional]
-    """Folder of ONE log in PandaSet layout (it holds lidar/ and camera/): path or URL."""
+    """Folder of ONE log: path or URL."""
     frame: int
     """Frame number, from 0."""
     out: Path
     """Folder for the page; made when it is not there."""
+    source: str = AUTO
+    """Which kind of log it is; auto: the source that knows the folder."""
     json: bool = False
     """Print counts, flow and depth of P0 and front_camera as one JSON object, as last line; what is n/a is null."""
     range_m: float = 50.0
@@ -57,17 +60,13 @@ def run_inspect(command: Inspect, console: Console) -> int:
     from pipelines.inspect.counts import front_numbers
     from pipelines.inspect.gather import gather_frame
     from pipelines.inspect.page import page_html
-    from pipelines.sources.base import LogError
-    from pipelines.sources.pandaset.layout import is_log
-    from pipelines.sources.pandaset.reader import PandaSetLog
+    from pipelines.sources.registry import source_of_log
     from store_schema.files.location import location
     from store_schema.pages.shell import write_page
 
     root = location(command.log, retry=lasting(command.retry_minutes))
-    if root.is_dir() and not is_log(root):
-        reason = "is no log: it holds neither lidar nor camera; give the folder of one log, such as pandaset/002"
-        raise LogError(root.absolute().name, reason, file=root)
-    reader = PandaSetLog(root)
+    source = source_of_log(command.source, root)
+    reader = source.open_log(root)
     with progress_bars(console) as bars:
         frame = gather_frame(
             reader,
@@ -75,6 +74,7 @@ def run_inspect(command: Inspect, console: Console) -> int:
             partial(bars.update, f"{reader.log_id} frame {command.frame}"),
             rules=command.flow,
             camera_time_shift=command.camera_time_shift,
+            buckets=source.buckets,
         )
         bars.update("page", 0, None)
         page = command.out / f"{reader.log_id}-{command.frame:03d}.html"
@@ -98,10 +98,10 @@ def _options(command: Inspect) -> str:
 def _summarise(frame: InspectedFrame, numbers: dict[str, int | float | None], console: Console) -> None:
     coloured = int((frame.colours.camera >= 0).sum())
     total = len(frame.sweep.points)
-    console.print(
-        f"{total:,} points, {100 * coloured / total:.1f}% coloured by {len(frame.views)} cameras", highlight=False
-    )
+    share = f"{100 * coloured / total:.1f}% coloured by {len(frame.views)} cameras" if total else "nothing to colour"
+    console.print(f"{total:,} points, {share}", highlight=False)
     if frame.no_flow is not None:
         console.print(f"BS, FS, FD and flow are n/a: {frame.no_flow}", style="yellow", highlight=False)
     if numbers["depth_count"] is None:
-        console.print("the log has no front_camera: P0 and its depth are n/a", style="yellow", highlight=False)
+        lacks = "front_camera" if frame.has_lidar else "LiDAR"
+        console.print(f"the log has no {lacks}: P0 and its depth are n/a", style="yellow", highlight=False)

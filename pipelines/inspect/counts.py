@@ -46,11 +46,11 @@ def front_numbers(frame: InspectedFrame) -> dict[str, int | float | None]:
     """The numbers of the JSON line, by their keys there.
 
     P0 are the points of the spinning LiDAR that project into the front camera. What cannot be said is None: all of
-    it without a front camera; classes and flow without cuboids; BS, FS, FD and the flow without a next frame, where
-    every point of P0 counts as ignored.
+    it without a front camera or without LiDAR; classes and flow without cuboids; BS, FS, FD and the flow without a
+    next frame, where every point of P0 counts as ignored.
     """
     view = frame.view(FRONT)
-    flow = None if view is None else flow_row(frame, front_points(frame, view))
+    flow = None if view is None or not frame.has_lidar else flow_row(frame, front_points(frame, view))
     numbers: dict[str, int | float | None] = dict.fromkeys(NUMBERS)
     if flow is not None:
         numbers |= {"ignored": flow.by_class[FlowClass.IGNORED]}
@@ -62,7 +62,7 @@ def front_numbers(frame: InspectedFrame) -> dict[str, int | float | None]:
             "flow_mean_m": flow.mean_m,
             "flow_max_m": flow.max_m,
         }
-    if view is not None:
+    if view is not None and frame.has_lidar:
         depth, seen = view.depth.depth, view.depth.visible
         numbers |= {
             "depth_count": len(depth),

@@ -17,9 +17,10 @@ from pipelines.features.visibility import Sighting, see
 from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
 from pipelines.ground_truth.cuboid_window import CuboidWindow, Neighbour
 from pipelines.ground_truth.point_boxes import assign_points
-from pipelines.ground_truth.scene_flow import SceneFlow, flow_ground_truth, match_tracks, moving_boxes
+from pipelines.ground_truth.scene_flow import NO_BUCKETS, SceneFlow, flow_ground_truth, match_tracks, moving_boxes
 from pipelines.sources.base import Cuboids, LogError, LogReader, Sweep
 from store_schema.flow_rules import P0_RULES, FlowRules
+from store_schema.labels import Bucket
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -36,7 +37,7 @@ class InspectedView:
     @property
     def name(self) -> str:
         """The camera's."""
-        return self.sighting.camera.camera
+        return self.sighting.camera.name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +59,8 @@ class InspectedFrame:
     log_id: str
     num_frames: int
     sweep: Sweep
+    has_lidar: bool  # else the sweep has no points, and what follows from them is n/a
+    ego2world: NDArray[np.float64]  # [4, 4] at the frame's stamp
     views: tuple[InspectedView, ...]
     colours: Colours
     boxes: InspectedBoxes | None  # None in a log without cuboids
@@ -77,6 +80,7 @@ def gather_frame(
     *,
     rules: FlowRules = P0_RULES,
     camera_time_shift: Mapping[str, float] | None = None,
+    buckets: Mapping[str, Bucket] = NO_BUCKETS,
 ) -> InspectedFrame:
     """Read a frame and compute what the page shows.
 
@@ -86,6 +90,7 @@ def gather_frame(
         progress: for a progress bar; a step a camera and one each for the sweep and its flow.
         rules: which box a point belongs to.
         camera_time_shift: s that cameras expose later than their stamps say, by name.
+        buckets: the source's class by label.
 
     Raises:
         LogError: the log has no such frame, the frame cannot be used (with the reason), or its input is damaged;
@@ -101,21 +106,26 @@ def gather_frame(
         reason = f"the frame cannot be used: {missing[frame]}; fetch what is missing, or look at another frame"
         raise LogError(reader.log_id, reason, frame=frame)
     total = len(reader.cameras) + 2
-    sweep = reader.sweep(frame)
+    measured = reader.sweep(frame)
+    sweep, has_lidar = measured or Sweep.empty(frame, reader.frame_time(frame)), measured is not None
+    ego2world = reader.ego2world(frame)
     progress(1, total)
     views, colours = _views(reader, sweep, shifts, lambda done: progress(1 + done, total))
     cuboids = reader.cuboids(frame)
     if cuboids is None:
+        no_boxes = "the log has no cuboids"
         return InspectedFrame(
-            reader.log_id, reader.num_frames, sweep, views, colours, None, None, None, "the log has no cuboids"
+            reader.log_id, reader.num_frames, sweep, has_lidar, ego2world, views, colours, None, None, None, no_boxes
         )
     no_flow, window = _why_no_pair(reader, frame, missing), CuboidWindow(reader, 1)
     following = window.at(frame + 1)
-    flow = flow_ground_truth(sweep, cuboids, following, rules) if following is not None else None
+    flow = flow_ground_truth(sweep, cuboids, following, rules, buckets) if following is not None else None
     boxes = _boxes(sweep, cuboids, window.beside(frame), rules)
     lost = None if following is None else match_tracks(cuboids, following) < 0
     progress(total, total)
-    return InspectedFrame(reader.log_id, reader.num_frames, sweep, views, colours, boxes, flow, lost, no_flow)
+    return InspectedFrame(
+        reader.log_id, reader.num_frames, sweep, has_lidar, ego2world, views, colours, boxes, flow, lost, no_flow
+    )
 
 
 def _why_no_pair(reader: LogReader, frame: int, missing: dict[int, str]) -> str | None:

@@ -90,6 +90,7 @@ def camera_table(frame: InspectedFrame, colours: Sequence[ColourRow]) -> Table:
     rows = []
     for view, row in zip(frame.views, colours, strict=True):
         depth = number(len(view.depth.depth)), number(int(view.depth.visible.sum()))
+        depth = depth if frame.has_lidar else (ABSENT, ABSENT)
         shares = share_text(row.coloured, total), share_text(row.behind, row.coloured)
         rows.append((view.name, *depth, *shares, number(row.shared), number(row.difference)))
     coloured, behind = sum(row.coloured for row in colours), sum(row.behind for row in colours)

@@ -13,3 +13,12 @@ from .base import (
 from .base import (
     Sweep as Sweep,
 )
+from .registry import (
+    get_source as get_source,
+)
+from .registry import (
+    register as register,
+)
+from .source import (
+    Source as Source,
+)

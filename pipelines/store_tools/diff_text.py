@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.store_tools.diff import Change, SetDiff, VersionDiff
 from pipelines.store_tools.diff_members import ClipDiff, ColumnDiff, MemberDiff
+from store_schema.codec import TABLE_MEMBERS
 from store_schema.pages.values import ABSENT, plural, size_text
 
 _FEW = 10
@@ -114,7 +115,7 @@ def _column(column: ColumnDiff) -> str:
 
 
 def _kind(member: MemberDiff) -> str:
-    return "images" if member.name.endswith(".jpg") else member.name
+    return member.name if member.name in TABLE_MEMBERS else "images"
 
 
 def _value(value: Any) -> str:

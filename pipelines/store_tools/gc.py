@@ -164,7 +164,7 @@ def _frames(store: Path, frames: Literal["all", "old"] | None) -> list[Path]:
     if frames == "old":
         _, manifest = open_manifest(store)
         try:
-            kept = frames_key(manifest.config)
+            kept = frames_key(manifest.config, manifest.schema_version)
         except KeyError as error:
             raise ValueError(f"the newest version's config has no {error}: use --frames all") from error
     return sorted((path for path in folder.iterdir() if path.is_dir() and path.name != kept), key=str)

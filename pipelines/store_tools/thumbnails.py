@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import pyarrow as pa
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.features.images import decode_image
+from store_schema.clip import ImageFormat
+from store_schema.codec import ClipHeader
 from store_schema.labels import FlowClass
 from store_schema.pages.pictures import Picture, encoded
 from store_schema.units import POSITION
@@ -56,11 +58,12 @@ def thumbnails(dataset: Dataset, clip_ids: Iterable[str]) -> Iterator[tuple[str,
 def clip_thumbnails(dataset: Dataset, clip_id: str) -> Thumbnails:
     """Pictures of one clip; only its first image and its points are read."""
     try:
-        names = sorted(name for name in dataset.members.get(clip_id, {}) if name.endswith(".jpg"))
-        if not names:
-            return Thumbnails(damage="the member index names no image of this clip")
-        image = _small_image(dataset.read_member(clip_id, names[0]))
-        plan = plan_picture(_columns(dataset.read_member(clip_id, "points.arrow")))
+        tables = dataset.read_members(clip_id, ["clip.json", "points.arrow"])
+        views = ClipHeader.from_json(tables["clip.json"]).views
+        if not views:
+            return Thumbnails(damage="the clip has no image")
+        image = _small_image(dataset.read_member(clip_id, views[0].member), views[0].image_format)
+        plan = plan_picture(_columns(tables["points.arrow"]))
     # pyarrow's and simplejpeg's errors are ValueErrors or OSErrors; KeyError is a column or member that is not there.
     except (CorruptShardError, ValueError, OSError, KeyError) as error:
         return Thumbnails(damage=str(error))
@@ -123,8 +126,7 @@ def _columns(data: bytes) -> dict[str, NDArray]:
     return {name: table.column(name).to_numpy() for name in _COLUMNS}
 
 
-def _small_image(jpeg: bytes) -> NDArray[np.uint8]:
-    # The decoder halves images for free, down to the first size that is not smaller than asked.
-    pixels = simplejpeg.decode_jpeg(jpeg, min_width=IMAGE_WIDTH, min_height=1)
+def _small_image(data: bytes, image_format: ImageFormat) -> NDArray[np.uint8]:
+    pixels = decode_image(data, image_format, min_width=IMAGE_WIDTH)
     height = max(1, round(pixels.shape[0] * IMAGE_WIDTH / pixels.shape[1]))
     return np.asarray(Image.fromarray(pixels).resize((IMAGE_WIDTH, height), Image.Resampling.LANCZOS))

@@ -21,7 +21,7 @@ from pathlib import Path
 from store_schema import tables
 from store_schema.cache.local_cache import LocalCache
 from store_schema.clip import Clip, ClipRecord, NotHeldError
-from store_schema.codec import decode_clip, record_from_json
+from store_schema.codec import TABLE_MEMBERS, ClipHeader, decode_clip, record_from_json
 from store_schema.files.location import Place, filesystem, folders_with, location, read_bytes
 from store_schema.files.retry import ConnectionLostError, RetryPolicy
 from store_schema.hashing import HASH_CHARS, hash_bytes
@@ -98,7 +98,9 @@ class Dataset:
         return {member.member: bytes(contents[member.blake3]) for member in wanted}
 
     def read(self, clip_id: str, cameras: Sequence[str] | None = None) -> Clip:
-        """One clip, with the images of `cameras` (all when None).
+        """One clip, with the images of `cameras` (by `View.name`; all when None).
+
+        Over a network, to choose costs a request more: the header says which member is whose.
 
         Raises:
             NotHeldError: no such clip.
@@ -106,8 +108,12 @@ class Dataset:
             ConnectionLostError: a remote store that did not answer.
         """
         names = tuple(self._members_of(clip_id))
-        wanted = [name for name in names if cameras is None or _camera(name) in (None, *cameras)]
-        return decode_clip(self.read_members(clip_id, wanted).__getitem__, names, cameras)
+        if cameras is None:
+            return decode_clip(self.read_members(clip_id, names).__getitem__, names)
+        members = self.read_members(clip_id, [name for name in names if name in TABLE_MEMBERS])
+        views = ClipHeader.from_json(members["clip.json"]).views
+        members |= self.read_members(clip_id, [view.member for view in views if view.name in cameras])
+        return decode_clip(members.__getitem__, names, cameras)
 
     def _members_of(self, clip_id: str) -> Mapping[str, Member]:
         try:
@@ -115,12 +121,6 @@ class Dataset:
         except KeyError:
             reason = f"no clip {clip_id!r} in version {self.version[:12]}; it has {len(self.records)}"
             raise NotHeldError(reason) from None
-
-
-def _camera(member: str) -> str | None:
-    """The camera of an image member, by its name."""
-    match = re.fullmatch(r"f\d+_(.+)\.jpg", member)
-    return None if match is None else match[1]
 
 
 def version_folders(store: Path) -> list[Path]:

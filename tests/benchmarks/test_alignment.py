@@ -81,7 +81,7 @@ def test_a_parabola_has_its_peak_between_the_samples() -> None:
 def test_points_in_and_near_moving_boxes_do_not_stand() -> None:
     points = np.array([[0, 0, 0], [1.2, 0, 0], [1.4, 0, 0], [20, 0, 0.0]])
     zeros = np.zeros(4)
-    sweep = Sweep(0, 0.0, np.eye(4), points, zeros, zeros, np.zeros(4, np.uint8))
+    sweep = Sweep(0, 0.0, points, zeros, zeros, *np.zeros((2, 4), np.uint8))
     position = np.array([[0, 0, 0], [20, 0, 0.0]])
     boxes = Cuboids(
         0,

@@ -44,11 +44,11 @@ def cloud(count: int = 4000) -> Sweep:
     return Sweep(
         frame=0,
         time=0.0,
-        ego2world=np.eye(4),
         points=points,
         intensity=np.zeros(count),
         times=np.zeros(count),
         sensor=np.zeros(count, np.uint8),
+        agent=np.zeros(count, np.uint8),
     )
 
 

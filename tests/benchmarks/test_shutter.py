@@ -68,7 +68,7 @@ def test_images_taken_with_a_shutter_gain_from_that_shutter_alone():
     for view in clip.views:
         out = render(scene, Cameras.from_views([view], path=clip.views, shutter=Shutter(0.06)))
         picture = (out.rgb[0].clamp(0, 1) * 255).round().byte().numpy()
-        views.append(replace(view, jpeg=simplejpeg.encode_jpeg(picture, quality=98), moving_mask=None))
+        views.append(replace(view, image=simplejpeg.encode_jpeg(picture, quality=98), moving_mask=None))
     clip = replace(clip, views=tuple(views))
     shutters = [Shutter(), Shutter(0.06), Shutter(-0.06)]
     rows = list(clip_rows(clip, ["front_camera"], shutters, ["render"], 96, config))

@@ -89,7 +89,7 @@ def test_ready_samples_hold_the_clips_scene_images_and_depth(copied: tuple[Datas
         rows = pack_clip(clip, SceneConfig()).source
         np.testing.assert_allclose(positions, clip.points.means[rows], atol=2e-3)
         for number, view in enumerate(clip.views_of("interpolation", "future")):
-            assert columns[f"jpeg{number:02d}"] == view.jpeg
+            assert columns[f"jpeg{number:02d}"] == view.image
             pixel, metres = depth_columns(columns[f"depth{number:02d}"])
             assert pixel.max() < WIDTH * 27
             assert set(metres) <= set(view.depth)

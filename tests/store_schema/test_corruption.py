@@ -344,7 +344,7 @@ def test_plain_webdataset_returns_a_flipped_bit_silently(version: Version) -> No
 
 def same_frame(a: StoredFrame, b: StoredFrame) -> bool:
     arrays = all(same(getattr(a.arrays, f.name), getattr(b.arrays, f.name)) for f in fields(FrameArrays))
-    return arrays and a.attributes == b.attributes and a.frame == b.frame
+    return arrays and a.attributes.to_json() == b.attributes.to_json() and a.frame == b.frame
 
 
 def check_frame(folder: Path, expected: StoredFrame) -> str:

@@ -19,7 +19,9 @@ import pytest
 from blake3 import blake3
 
 from store_schema import tables
+from store_schema.camera_model import Pinhole
 from store_schema.clip import Clip
+from store_schema.frame_store import frames_key, read_frame, stored_input_hash
 from store_schema.hashing import canonical_json, hash_bytes
 from store_schema.migrations import check_schema_version
 from store_schema.version.dataset import CLIPS_INDEX, LOGS_INDEX, SHARDS, Dataset, open_dataset, read_index
@@ -27,11 +29,12 @@ from store_schema.version.manifest import CorruptManifestError, schema_json
 from store_schema.version.provenance import read_provenance
 from store_schema.version.reader import ClipReader
 from store_schema.version.shards import CorruptShardError
-from store_schema.version.verify import verify_version
+from store_schema.version.verify import verify_frames, verify_version
 from tests.support.scenes.toy import make_clip
 from tests.support.stores.small_version import write_small_version
 from tests.support.stores.toy_store import encode
 
+AXES = tuple(enumerate("xyz"))
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NEW_COLUMNS = {
     "num_ignored",
@@ -44,10 +47,12 @@ SCHEMA_2 = "1c3e45280601ef6b25aa2e6cacc6e77063ca2f8d69921f7a990be7cc0c40da19"
 """blake3 of ``schema.json`` of schema version 2."""
 SCHEMA_3 = "f30f8cf727b3625dc2c9e8eb71391a5aa90a2cfad1bb2b6c50a0aa820087f1d9"
 """blake3 of ``schema.json`` of schema version 3."""
-HEADER_3 = "5f1b09902a9573aaa4e4103c16eb077adb76f7884a5b8e3f5729e7aa994d256b"
-"""blake3 of ``clip.json`` of the toy clip in schema version 3."""
-MANIFEST_3 = {"schema_version", "schema", "config", "shards", "indexes", "counts", "left_out"}
-MEMBERS_3 = {"clip.json", "points.arrow", "depth.arrow", "moving.arrow", "boxes.arrow"}
+SCHEMA_4 = "af0b5717cc4f1b25bd9cff62917b3e1fdc5cb79ccd58d880bb7b5f9ae1b9a924"
+"""blake3 of ``schema.json`` of schema version 4."""
+HEADER_4 = "e12c204567b4658adc834c9ff98dac9440771239361c67ced70be74dab448c92"
+"""blake3 of ``clip.json`` of the toy clip in schema version 4."""
+MANIFEST_4 = {"schema_version", "schema", "config", "shards", "indexes", "counts", "left_out"}
+MEMBERS_4 = {"clip.json", "points.arrow", "depth.arrow", "moving.arrow", "boxes.arrow"}
 
 
 @pytest.fixture(params=range(1, tables.SCHEMA_VERSION), ids=lambda version: f"version {version}")
@@ -77,7 +82,7 @@ def test_the_version_opens_and_every_byte_is_as_it_was_written(
 ) -> None:
     assert old.version == expected["version"]
     assert old.manifest.schema_version == expected["schema_version"] == old_version
-    assert old.manifest.schema == {1: "", 2: SCHEMA_2}[old_version]
+    assert old.manifest.schema == {1: "", 2: SCHEMA_2, 3: SCHEMA_3}[old_version]
     assert list(verify_version(old.folder)) == []
     assert [record.clip_id for record in old.records] == sorted(expected["clips"])
     for clip_id, clip in expected["clips"].items():
@@ -108,8 +113,16 @@ def test_points_depth_masks_and_boxes_have_the_written_values(old: Dataset, expe
 def check_clip(clip: Clip, was: dict[str, Any]) -> None:
     assert clip.boxes is not None
     points, boxes = clip.points, clip.boxes
-    assert points.smooth_flow is None
-    assert all(view.depth_visible.all() and view.depth_visible.shape == view.depth.shape for view in clip.views)
+    old = was["header"]["schema_version"]
+    assert (points.smooth_flow is None) == (old < 3)
+    assert all(view.depth_visible.shape == view.depth.shape for view in clip.views)
+    assert all(view.depth_visible.all() for view in clip.views) or old >= 3
+    assert (clip.agents, set(points.agent.tolist())) == (("",), {0})
+    assert {(view.name, view.agent, view.model, view.image_format) for view in clip.views} == {
+        ("front_camera", "", Pinhole(), "jpeg")
+    }
+    smooth = {} if points.smooth_flow is None else {f"smooth_{n}": points.smooth_flow[:, i] * 1e3 for i, n in AXES}
+    visible = {"visible": np.concatenate([view.depth_visible for view in clip.views])} if old >= 3 else {}
     stored = {
         "points.arrow": {
             **{name: points.means[:, axis] * 1e3 for axis, name in enumerate("xyz")},
@@ -120,11 +133,13 @@ def check_clip(clip: Clip, was: dict[str, Any]) -> None:
             "time": points.times.astype(np.float64) * 1e6,
             **{n: getattr(points, n) for n in ("camera", "frame", "sensor", "intensity", "in_view")},
             **{n: getattr(points, n) for n in ("flow_class", "bucket")},
+            **smooth,
         },
         "depth.arrow": {
             "view": np.concatenate([np.full(len(view.depth), i) for i, view in enumerate(clip.views)]),
             "pixel": np.concatenate([view.depth_pixel for view in clip.views]),
             "depth": np.concatenate([view.depth for view in clip.views]) * 1e3,
+            **visible,
         },
         "boxes.arrow": {
             "frame": boxes.frame,
@@ -166,6 +181,25 @@ def check_header(clip: Clip, was: dict[str, Any]) -> None:
     assert [[v.frame, v.camera, v.time, v.width, v.height] for v in clip.views] == was["views"]
     assert clip.views[-1].cam2ego0.tolist() == was["cam2ego0_last"]
     assert clip.views[-1].K.tolist() == was["K_last"]
+
+
+@pytest.mark.parametrize("old_version", [3], indirect=True)
+def test_frames_and_logs_of_version_3_are_of_one_agent_without_a_name(old_store: Path, old: Dataset) -> None:
+    folder = old_store / "frames" / frames_key(old.manifest.config, 3) / "old1"
+    clip = old.read("old1-evaluation-s000")
+    for number in (0, 1):
+        frame = read_frame(folder, number)
+        assert [(view.name, view.agent, view.model, view.image_format) for view in frame.attributes.views] == [
+            ("front_camera", "", Pinhole(), "jpeg")
+        ]
+        assert frame.attributes.views[0].K.tolist() == clip.views[number].K.tolist()
+        assert frame.attributes.label == clip.boxes.label[4 * number : 4 * number + 4]
+        assert not frame.arrays.agent.any()
+        assert len(frame.arrays.agent) == len(frame.arrays.points) == 61
+        # A build makes it again: its folder is another, and so is what it was made from.
+        assert stored_input_hash(folder, number) is None
+    assert list(verify_frames(old_store)) == []
+    assert [row["agents"] for row in read_index(old.folder, LOGS_INDEX, old.manifest)] == [[""], [""]]
 
 
 def test_damage_to_an_old_store_is_found_too(old_store: Path, old: Dataset) -> None:
@@ -219,30 +253,30 @@ def test_whoever_changes_a_column_raises_the_schema_version() -> None:
     """Hashes of what does not depend on the version of pyarrow: the schema, and a header written from fixed data."""
     found = {
         "SCHEMA_VERSION": tables.SCHEMA_VERSION,
-        "SCHEMA_3": hash_bytes(schema_json()),
-        "HEADER_3": hash_bytes(encode(make_clip())["clip.json"]),
+        "SCHEMA_4": hash_bytes(schema_json()),
+        "HEADER_4": hash_bytes(encode(make_clip())["clip.json"]),
     }
-    assert found == {"SCHEMA_VERSION": 3, "SCHEMA_3": SCHEMA_3, "HEADER_3": HEADER_3}, (
+    assert found == {"SCHEMA_VERSION": 4, "SCHEMA_4": SCHEMA_4, "HEADER_4": HEADER_4}, (
         "what is stored changed (a column, type, unit, note or the header of a clip): "
         "(1) raise SCHEMA_VERSION in store_schema/tables.py, "
         "(2) add the step from the old version to store_schema/migrations.py, (3) keep a store that the old release "
-        "wrote as tests/fixtures/store_v3.tar.xz, with store_v3.json, (4) describe the change in "
+        "wrote as tests/fixtures/store_v4.tar.xz, with store_v4.json, (4) describe the change in "
         "docs/store_format.md, (5) put the new hashes here"
     )
 
 
-def test_a_version_3_on_disk_has_the_schema_it_states(tmp_path: Path) -> None:
+def test_a_version_4_on_disk_has_the_schema_it_states(tmp_path: Path) -> None:
     folder = write_small_version(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    assert set(manifest) == MANIFEST_3
-    assert (manifest["schema_version"], manifest["schema"]) == (3, SCHEMA_3)
-    assert blake3((folder / "schema.json").read_bytes()).hexdigest() == SCHEMA_3
+    assert set(manifest) == MANIFEST_4
+    assert (manifest["schema_version"], manifest["schema"]) == (4, SCHEMA_4)
+    assert blake3((folder / "schema.json").read_bytes()).hexdigest() == SCHEMA_4
     columns = json.loads((folder / "schema.json").read_bytes())["tables"]
     for name in ("clips.parquet", "logs.parquet", "members.parquet"):
         check_fields(pq.read_schema(folder / name), columns[name])
     with tarfile.open(next(folder.glob("shards/*.tar"))) as tar:
         names = {info.name.partition(".")[2] for info in tar}
-        assert {name for name in names if not name.endswith(".jpg")} == MEMBERS_3
+        assert {name for name in names if not name.endswith(".jpg")} == MEMBERS_4
         for info in tar:
             if info.name.endswith(".arrow"):
                 stream = pa.ipc.open_stream(tar.extractfile(info).read())
@@ -259,7 +293,7 @@ def check_fields(schema: pa.Schema, columns: list[dict[str, Any]]) -> None:
         assert {**stated, **held} == column
 
 
-def test_a_tiny_version_3_table_has_the_bytes_any_reader_can_rely_on() -> None:
+def test_a_tiny_version_4_table_has_the_bytes_any_reader_can_rely_on() -> None:
     columns = {"view": np.array([0, 1], np.int16), "pixel": np.array([7, 9], np.int32)}
     data = tables.to_ipc(
         tables.DEPTH_SAMPLES,

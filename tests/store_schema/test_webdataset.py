@@ -78,7 +78,7 @@ def check_sample(
     assert len(images) == len(depth_maps) == len(header["views"]) == len(clip.views)
     for view, stated, image, depth in zip(clip.views, header["views"], images, depth_maps, strict=True):
         assert (view.frame, view.camera) == (stated["frame"], stated["camera"])
-        np.testing.assert_array_equal(image, np.asarray(Image.open(io.BytesIO(view.jpeg))))
+        np.testing.assert_array_equal(image, np.asarray(Image.open(io.BytesIO(view.image))))
         assert image.shape == (view.height, view.width, 3)
         expected = np.full(view.height * view.width, np.nan, np.float32)
         assert not view.depth_visible.all()

@@ -68,7 +68,7 @@ class ClipStream:
         self.order = ClipSampler(
             dataset.version,
             seed,
-            {record.clip_id: len(self._clips.target_members(record.clip_id)) for record in self.records},
+            {record.clip_id: self._clips.num_targets(record.clip_id) for record in self.records},
             stream.views_per_step,
         )
         self._rank, self._world_size, self._prefetch = rank, world_size, loader.prefetch

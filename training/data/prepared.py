@@ -24,7 +24,7 @@ from flux4d.lift.scene import SceneConfig, pack_clip
 from flux4d.supervision.target import PackedTarget, pack_target, scale_depth
 from store_schema.cache.local_cache import Content, LocalCache
 from store_schema.clip import View
-from store_schema.codec import ClipHeader, ViewHeader
+from store_schema.codec import TABLE_MEMBERS, ClipHeader, ViewHeader
 from store_schema.hashing import hash_json, hash_sources
 from store_schema.version.dataset import Dataset
 from store_schema.version.provenance import package_versions
@@ -35,7 +35,7 @@ from training.data.sampler import SamplePlace
 T = TypeVar("T")
 _FORMAT = 1
 """Raised when what is cached changes its meaning."""
-_PACKAGES = ("numba", "numpy", "scipy", "simplejpeg")
+_PACKAGES = ("numba", "numpy", "pillow", "scipy", "simplejpeg")
 """What lifting computes with."""
 _MADE_BY = (
     _FORMAT,
@@ -72,24 +72,30 @@ class PreparedClips:
         self._records = {record.clip_id: record for record in dataset.records}
         self._fixed_target_frame = fixed_target_frame
         self._scenes = _Recent[PackedTensors](memory_clips)
+        self._headers = _Recent[ClipHeader](memory_clips)
         self._scene_keys: dict[str, str] = {}
         self._made = _Recent[dict[str, Content]](memory_clips)
 
-    def target_members(self, clip_id: str) -> tuple[str, ...]:
-        """Image members of the clip's target views, in the order of the clip's views; the index is enough to tell."""
+    def num_targets(self, clip_id: str) -> int:
+        """Target views of a clip, told from the index alone: nothing is read, every used frame has the same cameras.
+
+        Raises:
+            ValueError: the clip has no target in the frame that all targets are to be of.
+        """
         record = self._records[clip_id]
-        frames = record.target_frames
-        if self._fixed_target_frame is not None:
-            frames = tuple(frame for frame in frames if frame == self._fixed_target_frame)
-            if not frames:
-                raise ValueError(
-                    f"clip {clip_id} has no target frame {self._fixed_target_frame}, but {list(record.target_frames)}"
-                )
-        return tuple(
-            name
-            for name in sorted(self._dataset.members[clip_id])
-            if name.endswith(".jpg") and int(name[1:].partition("_")[0]) in frames
-        )
+        images = sum(name not in TABLE_MEMBERS for name in self._dataset.members[clip_id])
+        used = len({*record.input_frames, *record.target_frames})
+        return images * len(self._target_frames(clip_id)) // used
+
+    def _target_frames(self, clip_id: str) -> tuple[int, ...]:
+        record = self._records[clip_id]
+        if self._fixed_target_frame is None:
+            return record.target_frames
+        if self._fixed_target_frame not in record.target_frames:
+            raise ValueError(
+                f"clip {clip_id} has no target frame {self._fixed_target_frame}, but {list(record.target_frames)}"
+            )
+        return (self._fixed_target_frame,)
 
     def sample(self, place: SamplePlace) -> PackedSample:
         """The sample of a place.
@@ -99,14 +105,19 @@ class PreparedClips:
             ValueError: a view cannot be decoded, or the shutter asks for motion that the clip's views do not tell.
         """
         clip_id = place.clip_id
-        members = self.target_members(clip_id)
-        wanted = [members[view] for view in place.views]
         scene = self._scenes.get(clip_id, lambda: self._packed_scene(clip_id))
-        files = self._dataset.read_members(clip_id, ["clip.json", *wanted])
-        header = ClipHeader.from_json(files["clip.json"])
-        views = {view.member: (index, view) for index, view in enumerate(header.views)}
+        header = self._headers.get(clip_id, lambda: self._header(clip_id))
+        frames = self._target_frames(clip_id)
+        targets = [(index, view) for index, view in enumerate(header.views) if view.frame in frames]
+        if len(targets) != self.num_targets(clip_id):
+            raise ValueError(
+                f"clip {clip_id} has {len(targets)} target views, its members tell of {self.num_targets(clip_id)}: "
+                "build the dataset version again"
+            )
+        wanted = [targets[number] for number in place.views]
+        files = self._dataset.read_members(clip_id, [view.member for _, view in wanted])
         try:
-            targets = tuple(self._target(header, *views[name], files[name]) for name in wanted)
+            packed = tuple(self._target(header, index, view, files[view.member]) for index, view in wanted)
         except ValueError as error:
             raise ValueError(f"clip {clip_id}: {error}") from error
         return PackedSample(
@@ -115,15 +126,18 @@ class PreparedClips:
             clip_id=clip_id,
             duration=scene.header.duration,
             scene=scene,
-            targets=targets,
+            targets=packed,
         )
 
-    def _target(self, header: ClipHeader, index: int, view: ViewHeader, jpeg: bytes) -> PackedTarget:
+    def _header(self, clip_id: str) -> ClipHeader:
+        return ClipHeader.from_json(self._dataset.read_member(clip_id, "clip.json"))
+
+    def _target(self, header: ClipHeader, index: int, view: ViewHeader, image: bytes) -> PackedTarget:
         return pack_target(
             view,
             self._stream.width,
             role=header.record.role(view.frame),
-            jpeg=jpeg,
+            image=image,
             depth=self._depth(header, index),
             path=header.views,
             shutter=self._stream.shutter,

@@ -26,7 +26,7 @@ class PandaSetImage(CameraFrame):
 
     log_id: str
 
-    def jpeg(self) -> bytes:
+    def image(self) -> bytes:
         """The file's bytes, unchanged.
 
         Raises:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.sources.base import LogError
@@ -84,35 +82,3 @@ def camera_names(log_id: str, folder: Path | None) -> list[str]:
         elif path.name in CAMERAS:
             raise not_a_folder(log_id, path)
     return [name for name in CAMERAS if name in names] + sorted(names.difference(CAMERAS))
-
-
-def open_logs(root: Path, only: Sequence[str] | None = None) -> tuple[Path, ...]:
-    """Folders of the logs under `root`, sorted by log id; nothing is read.
-
-    Args:
-        root: folder that holds one folder per log.
-        only: take just these log ids; None takes all.
-
-    Raises:
-        ValueError: `root` is no folder, is itself a log, holds no logs, or a log of `only` is not there.
-    """
-    try:
-        if not root.is_dir():
-            raise ValueError(f"{root} is not a folder; give the one that holds the logs 001, 002, ...")
-        entries = sorted(root.iterdir(), key=lambda path: path.name)
-    except OSError as error:
-        raise ValueError(f"{root} cannot be listed: {error.strerror or error}; make it readable") from error
-    if {LIDAR, CAMERA} & {path.name for path in entries}:
-        raise ValueError(f"{root} is itself a log; give the folder that holds it: {root.absolute().parent}")
-    logs = {path.name: path for path in entries if is_log(path)}
-    if not logs:
-        raise ValueError(f"{root} holds no logs: no folder in it has a folder {LIDAR!r} or {CAMERA!r}")
-    if only is None:
-        return tuple(logs.values())
-    if not only:
-        raise ValueError("the list of logs to take is empty; name at least one, or give none to take all")
-    for log_id in only:
-        if log_id not in logs:
-            near = difflib.get_close_matches(log_id, logs) or list(logs)[:5]
-            raise ValueError(f"{root} holds no log {log_id!r}; it has {len(logs)}, such as {', '.join(near)}")
-    return tuple(logs[log_id] for log_id in sorted(set(only)))

@@ -99,6 +99,11 @@ class PandaSetLog:
         return self._id
 
     @property
+    def agents(self) -> tuple[str, ...]:
+        """One car, without a name."""
+        return ("",)
+
+    @property
     def cameras(self) -> tuple[str, ...]:
         """The camera folders' names, in the order of `pandaset_layout.CAMERAS`, then sorted."""
         return tuple(self._cameras)
@@ -124,7 +129,7 @@ class PandaSetLog:
                 missing[frame] = f"{', '.join(absent)} not there"
         return missing
 
-    def sweep_time(self, frame: int) -> float:
+    def frame_time(self, frame: int) -> float:
         """s, the stamp of a sweep (its end), without reading it.
 
         Raises:
@@ -132,6 +137,16 @@ class PandaSetLog:
         """
         self._check(frame)
         return float(self._times[frame])
+
+    def ego2world(self, frame: int) -> NDArray[np.float64]:
+        """[4, 4] at the sweep's stamp; x right, y forward, z up.
+
+        Raises:
+            LogError: the log does not have that frame.
+        """
+        self._check(frame)
+        pose: NDArray[np.float64] = self._ego2world[frame].copy()
+        return pose
 
     def sweep(self, frame: int) -> Sweep:
         """Read one sweep.
@@ -150,11 +165,11 @@ class PandaSetLog:
         return Sweep(
             frame=frame,
             time=float(self._times[frame]),
-            ego2world=self._ego2world[frame].copy(),
             points=table.floats("x", "y", "z", low=-MAX_POSITION_M, high=MAX_POSITION_M, kinds="f"),
             intensity=table.floats("i", low=0, high=255),
             times=times,
             sensor=table.integers("d", 0, 1).astype(np.uint8),
+            agent=np.zeros(len(times), np.uint8),
         )
 
     def cuboids(self, frame: int) -> Cuboids | None:
@@ -203,7 +218,7 @@ class PandaSetLog:
         return table.integers("class", 0, 255).astype(np.uint8)
 
     def camera(self, camera: str, frame: int) -> PandaSetImage:
-        """One image's path, stamp, pose and intrinsics; the image is read, and checked, by its method ``jpeg``.
+        """One image's path, stamp, pose and intrinsics; the image is read, and checked, by its method ``image``.
 
         Raises:
             LogError: the log does not have that camera or frame, or the image is missing.
@@ -229,9 +244,9 @@ class PandaSetLog:
         """(width, height) in pixels, from the JPEG's header.
 
         Raises:
-            LogError: as `PandaSetImage.jpeg`.
+            LogError: as `PandaSetImage.image`.
         """
-        height, width = simplejpeg.decode_jpeg_header(image.jpeg())[:2]
+        height, width = simplejpeg.decode_jpeg_header(image.image())[:2]
         return int(width), int(height)
 
     def gps(self) -> NDArray[np.float64] | None:

@@ -145,7 +145,7 @@ def real_truth(frame):
     jpeg = (real_log() / f"camera/front_camera/{frame:02d}.jpg").read_bytes()
     toy = make_clip(per_frame=3).views[0]
     none = {"depth_pixel": np.zeros(0, np.int32), "depth": np.zeros(0, np.float32), "depth_visible": np.zeros(0, bool)}
-    return truth_of(replace(toy, jpeg=jpeg, width=1920, height=1080, moving_mask=None, **none), 480)
+    return truth_of(replace(toy, image=jpeg, width=1920, height=1080, moving_mask=None, **none), 480)
 
 
 def test_golden_values_of_a_fixed_pair():
@@ -237,7 +237,7 @@ def test_ssim_refuses_whole_numbers_and_mixed_precision():
 def test_truth_at_full_size_is_the_view():
     view = make_clip(per_frame=3).views[0]
     truth = truth_of(view)
-    np.testing.assert_array_equal((truth.rgb * 255).round(), simplejpeg.decode_jpeg(view.jpeg))
+    np.testing.assert_array_equal((truth.rgb * 255).round(), simplejpeg.decode_jpeg(view.image))
     assert 0 < view.depth_visible.sum() < len(view.depth)
     np.testing.assert_array_equal(truth.depth_pixel, view.depth_pixel[view.depth_visible])
     np.testing.assert_array_equal(truth.depth, view.depth[view.depth_visible])
@@ -253,7 +253,7 @@ def test_scaled_truth_averages_colour_and_keeps_the_nearest_return():
     view = replace(view, depth_pixel=pixel, depth=depth, depth_visible=visible)
     truth = truth_of(view, 48)
     assert truth.rgb.shape == (27, 48, 3)
-    full = simplejpeg.decode_jpeg(view.jpeg).astype(float) / 255
+    full = simplejpeg.decode_jpeg(view.image).astype(float) / 255
     np.testing.assert_allclose(truth.rgb, full.reshape(27, 2, 48, 2, 3).mean((1, 3)), atol=1e-6)
     assert dict(zip(truth.depth_pixel.tolist(), truth.depth.tolist(), strict=True)) == {
         5 * 48 + 10: 7.0,
@@ -263,7 +263,7 @@ def test_scaled_truth_averages_colour_and_keeps_the_nearest_return():
 
 def test_sizes_that_do_not_divide_take_whole_source_pixels():
     view = make_clip(per_frame=3).views[0]
-    full = simplejpeg.decode_jpeg(view.jpeg).astype(float) / 255
+    full = simplejpeg.decode_jpeg(view.image).astype(float) / 255
     truth = truth_of(view, 40)  # 96x54 to 40x22
     for row, column in ((0, 0), (7, 13), (21, 39)):
         rows = slice(row * 54 // 22, -(-(row + 1) * 54 // 22))
@@ -289,6 +289,6 @@ def test_scaled_mask_needs_half_of_the_pixel():
 
 
 def test_a_broken_jpeg_names_frame_and_camera():
-    view = replace(make_clip(per_frame=3).views[3], jpeg=b"not a jpeg")
+    view = replace(make_clip(per_frame=3).views[3], image=b"not a jpeg")
     with pytest.raises(ValueError, match=r"frame 3, front_camera: cannot decode"):
         truth_of(view)

@@ -16,6 +16,7 @@ from evaluation.metrics.flow import BUCKETS, SPEED_EDGES_M, FlowAccumulator, spa
 from pipelines.geometry.projection import project
 from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
+from pipelines.sources.pandaset.labels import PANDASET_BUCKETS
 from store_schema.labels import Bucket, FlowClass
 from tests.support.logs import real_slice
 
@@ -92,7 +93,8 @@ def real_pairs() -> list[Pair]:
     pairs = []
     for frame in range(0, 11, 2):
         sweep, boxes = real_slice.sweep(frame), real_slice.cuboids(frame)
-        truth = flow_ground_truth(sweep, boxes, real_slice.cuboids(frame + 1))
+        ego2world = real_slice.ego2world(frame)
+        truth = flow_ground_truth(sweep, boxes, real_slice.cuboids(frame + 1), buckets=PANDASET_BUCKETS)
         window = range(max(0, frame - HALF_WINDOW), frame + HALF_WINDOW + 1)
         motion = smoothed_motion([(real_slice.sweep(f).time, real_slice.cuboids(f)) for f in window], frame)
         camera = real_slice.camera("front", frame)
@@ -101,7 +103,7 @@ def real_pairs() -> list[Pair]:
         seen[view.rows] = True
         pairs.append(
             Pair(
-                (sweep.points - sweep.ego2world[:3, 3]) @ sweep.ego2world[:3, :3],
+                (sweep.points - ego2world[:3, 3]) @ ego2world[:3, :3],
                 smoothed_flow(sweep, boxes, truth.cuboid, motion),
                 truth.flow,
                 truth.flow_class,

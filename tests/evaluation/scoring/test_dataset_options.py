@@ -22,7 +22,7 @@ from tests.support.scenes.toy import make_clip
 
 
 def content(tmp_path: Path, **changes: object) -> dict:
-    return BuildConfig(root=tmp_path, out=tmp_path, **changes).content()  # type: ignore[arg-type]
+    return BuildConfig(root=tmp_path, out=tmp_path, source="pandaset", **changes).content()  # type: ignore[arg-type]
 
 
 def test_a_build_by_the_defaults_needs_no_words(tmp_path: Path) -> None:

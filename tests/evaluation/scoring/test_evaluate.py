@@ -58,7 +58,7 @@ def test_what_goes_wrong_while_scoring_names_the_clip_once(two_clips):
         return lift_clip(replace(clip, points=replace(clip.points, means=means)), SceneConfig(crop_to_views=False))
 
     clip = two_clips[0]
-    torn = tuple(replace(view, jpeg=b"torn") for view in clip.views)
+    torn = tuple(replace(view, image=b"torn") for view in clip.views)
     for clips, method, message in (
         ([clip], SceneMethod("nan", "", broken_scene), "means of .* not finite"),
         ([clip], SceneMethod("far", "", far), "position: values span"),

@@ -128,7 +128,7 @@ def test_exposures_and_what_is_scored_do_not_come_from_target_images(dark):
 
     def noise(view):
         pixels = rng.integers(0, 256, (view.height, view.width, 3), np.uint8)
-        return replace(view, jpeg=simplejpeg.encode_jpeg(pixels, quality=95))
+        return replace(view, image=simplejpeg.encode_jpeg(pixels, quality=95))
 
     model = Imaging(ROLLING, ExposureConfig())
     seen = []
@@ -262,7 +262,9 @@ def test_the_command_takes_the_shutter_of_the_run_where_it_says_nothing(readout,
     ],
 )
 def test_a_shift_of_the_build_and_an_offset_add_up(tmp_path, shifts, shutter, words):
-    features = BuildConfig(root=tmp_path, out=tmp_path, camera_time_shift=shifts).content()["features"]
+    features = BuildConfig(root=tmp_path, out=tmp_path, source="pandaset", camera_time_shift=shifts).content()[
+        "features"
+    ]
     assert shutter_notes(features, Imaging(shutter)) == words
 
 

@@ -73,7 +73,7 @@ def store(sweep: Sweep, camera: CameraFrame) -> Stored:
         K=camera.K,
         width=WIDTH,
         height=HEIGHT,
-        jpeg=b"",
+        image=b"",
         depth_pixel=found.pixel[picked],
         depth=found.depth[picked].astype(np.float32),
         depth_visible=np.ones(len(picked), bool),
@@ -98,7 +98,7 @@ def stored(request: pytest.FixtureRequest) -> Stored:
     uv = rng.uniform(0, [WIDTH, HEIGHT], (len(depth), 2))
     points = np.column_stack([(uv - K[:2, 2]) / K[[0, 1], [0, 1]], np.ones(len(depth))]) * depth[:, None]
     zero = np.zeros(len(depth))
-    sweep = Sweep(0, 0.0, np.eye(4), points, zero, zero, zero.astype(np.uint8))
+    sweep = Sweep(0, 0.0, points, zero, zero, zero.astype(np.uint8), zero.astype(np.uint8))
     return store(sweep, CameraFrame(0, "front_camera", 0.0, np.eye(4), K, Path("none.jpg")))
 
 

@@ -18,7 +18,7 @@ from flux4d.lift.nearest import _along_curve, _build, nearest
 from flux4d.lift.points import clear_of_cameras, seen_by_views, spacing
 from flux4d.lift.sky import SkyConfig, background, sky_radius
 from store_schema.clip import Clip
-from tests.support.logs.real_slice import HEIGHT, WIDTH, camera, sweep
+from tests.support.logs.real_slice import HEIGHT, WIDTH, camera, ego2world, sweep
 from tests.support.scenes.toy import make_clip
 
 
@@ -118,12 +118,14 @@ def test_nearest_of_a_real_sweep_is_scipys() -> None:
 
 def real_views(frames: tuple[int, ...]) -> list[Any]:
     """Poses of the front and back camera in the axes of the first sweep."""
-    world2ego = np.linalg.inv(sweep(0).ego2world)
+    world2ego = np.linalg.inv(ego2world(0))
     shots = [camera(name, frame) for name in ("front", "back") for frame in frames]
     return [
         SimpleNamespace(
             frame=shot.frame,
             camera=shot.camera,
+            name=shot.name,
+            model=shot.model,
             time=shot.time,
             cam2ego0=world2ego @ shot.cam2world,
             K=shot.K,
@@ -136,7 +138,7 @@ def real_views(frames: tuple[int, ...]) -> list[Any]:
 
 @pytest.mark.parametrize("margin", [0.0, 0.15])
 def test_points_that_views_see_are_those_of_the_plain_projection(margin: float) -> None:
-    world2ego = np.linalg.inv(sweep(0).ego2world)
+    world2ego = np.linalg.inv(ego2world(0))
     points = (sweep(0).points @ world2ego[:3, :3].T + world2ego[:3, 3]).astype(np.float32)
     views = real_views((0, 8, 16))
     start = np.arange(len(points)) % 50 == 0
@@ -210,7 +212,7 @@ def test_sky_colours_are_the_median_of_the_input_images() -> None:
         pose = view.cam2ego0.copy()
         pose[:3, :3] = pose[:3, :3] @ np.linalg.matrix_power(turn, view.frame % 3)
         image = rng.integers(0, 256, (view.height, view.width, 3), np.uint8)
-        views.append(replace(view, jpeg=simplejpeg.encode_jpeg(image, quality=95), cam2ego0=pose))
+        views.append(replace(view, image=simplejpeg.encode_jpeg(image, quality=95), cam2ego0=pose))
     clip = replace(clip, views=tuple(views))
     sky = background(clip, SkyConfig(spacing=0.02))
     assert sky is not None
@@ -220,7 +222,7 @@ def test_sky_colours_are_the_median_of_the_input_images() -> None:
             pixels, depth = project(sky.means, view)
             seen = np.flatnonzero(inside(pixels, depth, view, 0.0))
             image = simplejpeg.decode_jpeg(
-                view.jpeg, min_width=view.width // 4, min_height=view.height // 4, min_factor=1
+                view.image, min_width=view.width // 4, min_height=view.height // 4, min_factor=1
             )
             at = (pixels[seen] * [image.shape[1] / view.width, image.shape[0] / view.height]).astype(int)
             at = np.minimum(at, [image.shape[1] - 1, image.shape[0] - 1])

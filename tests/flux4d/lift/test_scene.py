@@ -215,7 +215,7 @@ def test_labels_may_be_absent_objects() -> None:
 
 def test_target_pixels_are_never_read() -> None:
     clip = make_clip()
-    views = tuple(view if view.role == "input" else replace(view, jpeg=b"not an image") for view in clip.views)
+    views = tuple(view if view.role == "input" else replace(view, image=b"not an image") for view in clip.views)
     assert equal(
         lift_clip(clip, SceneConfig(sky=COARSE)), lift_clip(replace(clip, views=views), SceneConfig(sky=COARSE))
     )
@@ -243,7 +243,7 @@ def test_sky_lies_on_its_sphere_and_has_the_colours_of_the_input_images() -> Non
     view = clip.views[0]
     rendering = render(sky, Cameras.from_views([view]))
     assert float(rendering.alpha.min()) > 0.9
-    truth = torch.from_numpy(simplejpeg.decode_jpeg(view.jpeg)) / 255.0
+    truth = torch.from_numpy(simplejpeg.decode_jpeg(view.image)) / 255.0
     upper = slice(2, view.height // 2 - 8)
     assert float((rendering.rgb[0, upper] - truth[upper]).abs().mean()) < 0.05
 
@@ -299,7 +299,7 @@ def test_what_is_wrong_with_a_clip_names_it_once() -> None:
     far[7] = [3e6, 0, 0]
     times = clip.points.times.copy()
     times[7] = np.nan
-    views = tuple(replace(view, jpeg=b"torn") if view.frame == 2 else view for view in clip.views)
+    views = tuple(replace(view, image=b"torn") if view.frame == 2 else view for view in clip.views)
     singular = tuple(replace(view, cam2ego0=np.zeros((4, 4))) for view in clip.views)
     uncropped = SceneConfig(sky=NO_SKY, crop_to_views=False, camera_clearance=0.0)
     for broken, config, message in (

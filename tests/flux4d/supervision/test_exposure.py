@@ -177,7 +177,7 @@ def test_no_target_image_is_opened() -> None:
     clip = make_clip()
     scene = lift_clip(clip, SceneConfig(sky=SkyConfig(spacing=0.05)))
     blind = replace(
-        clip, views=tuple(view if view.role == "input" else replace(view, jpeg=b"none of it") for view in clip.views)
+        clip, views=tuple(view if view.role == "input" else replace(view, image=b"none of it") for view in clip.views)
     )
     wide, half = compare_inputs(scene, clip), compare_inputs(scene, blind, 48)
     assert [one.time for one in half] == [view.time for view in clip.views_of("input")]

@@ -35,7 +35,7 @@ def textured(width: int, height: int) -> bytes:
 
 @pytest.fixture
 def view() -> View:
-    return replace(make_clip().views[3], jpeg=textured(96, 54))
+    return replace(make_clip().views[3], image=textured(96, 54))
 
 
 def header_of(view: View) -> ViewHeader:
@@ -79,7 +79,7 @@ def test_depth_at_another_size_is_the_nearest_visible_return(
 def test_a_target_is_the_whole_image_decoded_and_averaged(view: View, width: int | None) -> None:
     target = make_target(view, width, CPU)
     cameras = Cameras.from_views([view], width)
-    rgb = torch.from_numpy(simplejpeg.decode_jpeg(view.jpeg)).permute(2, 0, 1)[None].float() / 255.0
+    rgb = torch.from_numpy(simplejpeg.decode_jpeg(view.image)).permute(2, 0, 1)[None].float() / 255.0
     if width not in (None, 96):
         rgb = interpolate(rgb, size=(cameras.height, cameras.width), mode="area")
     assert torch.equal(target.rgb, rgb[0].permute(1, 2, 0))
@@ -99,7 +99,7 @@ def test_a_header_and_kept_depth_are_enough(view: View) -> None:
             header_of(view),
             48,
             role=view.role,
-            jpeg=view.jpeg,
+            image=view.image,
             depth=depth,
             path=[header_of(other) for other in clip.views],
             shutter=shutter,
@@ -128,7 +128,7 @@ def test_scaled_decoding_stops_at_a_multiple_of_the_wanted_size(
     view: View, width: int | None, decoded: tuple[int, int]
 ) -> None:
     size = rendered_size(view, width)
-    packed = pack_target(view, width, role=view.role, jpeg=view.jpeg, depth=scale_depth(view, *size), scaled=True)
+    packed = pack_target(view, width, role=view.role, image=view.image, depth=scale_depth(view, *size), scaled=True)
     assert tuple(packed.pixels.shape) == (*decoded, 3)
     target = unpack_target(packed)
     assert tuple(target.rgb.shape) == (size[1], size[0], 3)
@@ -138,7 +138,7 @@ def test_scaled_decoding_stops_at_a_multiple_of_the_wanted_size(
 def test_scaled_decoding_of_a_real_image_is_close(width: int) -> None:
     jpeg = camera("front", 1).path.read_bytes()
     size = (width, HEIGHT * width // WIDTH)
-    shot = SimpleNamespace(frame=1, camera="front_camera", width=WIDTH, height=HEIGHT)
+    shot = SimpleNamespace(frame=1, name="front_camera", image_format="jpeg", width=WIDTH, height=HEIGHT)
     scaled, full = (
         torch.from_numpy(decode_view(shot, jpeg, *size, choice)).float() / 255.0 for choice in (True, False)
     )
@@ -150,9 +150,9 @@ def test_scaled_decoding_of_a_real_image_is_close(width: int) -> None:
 
 def test_broken_and_foreign_images_are_named(view: View) -> None:
     with pytest.raises(ValueError, match="frame 3, front_camera: cannot decode the view"):
-        make_target(replace(view, jpeg=view.jpeg[:40]), None, CPU)
+        make_target(replace(view, image=view.image[:40]), None, CPU)
     with pytest.raises(ValueError, match="frame 3, front_camera: the image is 64x54, the clip says 96x54: build"):
-        make_target(replace(view, jpeg=textured(64, 54)), None, CPU)
+        make_target(replace(view, image=textured(64, 54)), None, CPU)
 
 
 def test_an_image_of_another_size_is_not_decoded_and_a_header_is_read_once(
@@ -166,11 +166,11 @@ def test_an_image_of_another_size_is_not_decoded_and_a_header_is_read_once(
 
     watch("decode_jpeg_header")
     watch("decode_jpeg")
-    pack_target(view, 48, role=view.role, jpeg=view.jpeg, depth=scale_depth(view, 48, 27), scaled=True)
+    pack_target(view, 48, role=view.role, image=view.image, depth=scale_depth(view, 48, 27), scaled=True)
     assert calls == ["decode_jpeg_header", "decode_jpeg"]
     calls.clear()
     with pytest.raises(ValueError, match="the image is 64x54"):
-        pack_target(view, 48, role=view.role, jpeg=textured(64, 54), depth=scale_depth(view, 48, 27), scaled=True)
+        pack_target(view, 48, role=view.role, image=textured(64, 54), depth=scale_depth(view, 48, 27), scaled=True)
     assert calls == ["decode_jpeg_header"]
 
 
@@ -190,7 +190,7 @@ def test_a_target_can_be_pinned_and_unpacked_on_a_device(view: View) -> None:
         view,
         48,
         role=view.role,
-        jpeg=view.jpeg,
+        image=view.image,
         depth=scale_depth(view, 48, 27),
         path=clip.views,
         shutter=shutter,

@@ -57,8 +57,8 @@ def test_the_smoothed_flow_of_a_clip(plain: tuple[Path, BuildResult], tiny_logs:
     clip = open_dataset(plain[0]).read("tiny1-evaluation-s000")
     log, points = PandaSetLog(tiny_logs / "tiny1"), clip.points
     assert points.smooth_flow is not None
-    world2ego0 = np.linalg.inv(log.sweep(0).ego2world)[:3, :3]
-    everything = [(log.sweep_time(frame), log.cuboids(frame)) for frame in range(log.num_frames)]
+    world2ego0 = np.linalg.inv(log.ego2world(0))[:3, :3]
+    everything = [(log.frame_time(frame), log.cuboids(frame)) for frame in range(log.num_frames)]
     for number in clip.record.input_frames:
         frame = compute_frame(log, number, FeatureConfig())
         cuboid = flow_ground_truth(log.sweep(number), log.cuboids(number), log.cuboids(number + 1)).cuboid
@@ -102,7 +102,7 @@ def test_a_shifted_camera_has_another_time_pose_and_depth(
     one, two = (open_dataset(out).read("tiny1-evaluation-s000") for out, _ in (plain, other))
     for a, b in zip(one.views, two.views, strict=True):
         assert b.time == pytest.approx(a.time + SHIFT_S, abs=2e-9)
-        assert a.jpeg == b.jpeg
+        assert a.image == b.image
     moved = [np.linalg.norm(a.cam2ego0[:3, 3] - b.cam2ego0[:3, 3]) for a, b in zip(one.views, two.views, strict=True)]
     assert 0.01 < np.median(moved) < 0.5
     assert any(not np.array_equal(a.depth, b.depth) for a, b in zip(one.views, two.views, strict=True))
@@ -214,16 +214,16 @@ def test_a_request_that_cannot_be_read_says_what_to_do(
 def test_equal_options_have_one_hash(tiny_logs: Path, tmp_path: Path) -> None:
     one = options(tiny_logs, tmp_path)
     two = options(tiny_logs, tmp_path, flow=FlowRules(expand_m=0), camera_time_shift={"front_camera": 0})
-    assert frames_key(one.content()) == frames_key(two.content())
+    assert frames_key(one.resolved().content()) == frames_key(two.resolved().content())
 
 
 def test_patience_reaches_every_path_of_a_worker_task_and_is_no_part_of_the_version() -> None:
-    config = BuildConfig(root="memory://logs", out="memory://store", retry_minutes=3.0)
+    config = BuildConfig(root="memory://logs", out="memory://store", source="pandaset", retry_minutes=3.0)
     patient = RetryPolicy.lasting(180.0)
-    task = FrameSource(config.logs_root / "001", config.frames_folder / "001", "hash", config.features)
+    task = FrameSource(config.logs_root / "001", config.frames_folder / "001", "hash", config.features, "pandaset")
     sent = pickle.loads(pickle.dumps((task, config.store / "staging")))
     assert [patience(path) for path in (sent[0].path, sent[0].folder, sent[1])] == [patient] * 3
-    assert config.content() == BuildConfig(root="memory://logs", out="memory://store").content()
+    assert config.content() == BuildConfig(root="memory://logs", out="memory://store", source="pandaset").content()
     with pytest.raises(ValueError, match="--retry-minutes must be 0 or more, got -1"):
         BuildConfig(root="r", out="o", retry_minutes=-1.0)
 
@@ -238,7 +238,8 @@ def test_a_resumed_build_waits_as_it_did_unless_told_otherwise(tmp_path: Path) -
 
 
 def test_frames_do_not_depend_on_the_clip_protocol(tiny_logs: Path, tmp_path: Path) -> None:
-    one, two = options(tiny_logs, tmp_path), replace(options(tiny_logs, tmp_path), protocol=SEVEN)
+    one = options(tiny_logs, tmp_path).resolved()
+    two = replace(one, protocol=SEVEN)
     assert one.content() != two.content()
     assert frames_key(one.content()) == frames_key(two.content())
     assert one.frames_folder == two.frames_folder

@@ -58,7 +58,7 @@ def test_a_build_from_and_to_s3_has_the_local_version(s3: S3, remote: BuildResul
     for record in here.records:
         clip, expected = dataset.read(record.clip_id), here.read(record.clip_id)
         np.testing.assert_array_equal(clip.points.means, expected.points.means)
-        assert [view.jpeg for view in clip.views] == [view.jpeg for view in expected.views]
+        assert [view.image for view in clip.views] == [view.image for view in expected.views]
     assert not files_below(location(s3.url("store/staging")))
 
 

@@ -49,6 +49,7 @@ class FakeLog:
     times: list[float]
     missing: dict[int, str] = field(default_factory=dict)
     log_id: str = "fake"
+    agents: tuple[str, ...] = ("",)
 
     @property
     def num_frames(self) -> int:

@@ -24,7 +24,7 @@ def make_sweep(points: list | np.ndarray, times: list | float = 0.0) -> Sweep:
     points = np.asarray(points, float).reshape(-1, 3)
     count = len(points)
     times = np.broadcast_to(np.asarray(times, float), count).copy()
-    return Sweep(0, 0.0, np.eye(4), points, np.zeros(count), times, np.zeros(count, np.uint8))
+    return Sweep(0, 0.0, points, np.zeros(count), times, *np.zeros((2, count), np.uint8))
 
 
 def make_camera(time: float = 0.0, shift: float = 0.0, name: str = "front_camera") -> CameraFrame:

@@ -19,7 +19,7 @@ K = np.array([[1000.0, 0, 200], [0, 1000.0, 150], [0, 0, 1]])
 
 def make_sweep(points: np.ndarray) -> Sweep:
     count = len(points)
-    return Sweep(0, 0.0, np.eye(4), points, np.zeros(count), np.zeros(count), np.zeros(count, np.uint8))
+    return Sweep(0, 0.0, points, *np.zeros((2, count)), *np.zeros((2, count), np.uint8))
 
 
 def make_camera() -> CameraFrame:

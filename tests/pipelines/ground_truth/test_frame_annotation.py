@@ -37,10 +37,10 @@ def copied(tiny_logs: Path, tmp_path: Path) -> Path:
 def masks(log: PandaSetLog, frame: int, config: FeatureConfig) -> dict[str, np.ndarray]:
     stored = compute_frame(log, frame, config)
     found = {}
-    for number, view in enumerate(stored.attributes["views"]):
+    for number, view in enumerate(stored.attributes.views):
         rows = stored.arrays.moving_view == number
         runs = stored.arrays.moving_start[rows], stored.arrays.moving_length[rows]
-        found[view["camera"]] = mask_from_runs(*runs, view["height"], view["width"])
+        found[view.name] = mask_from_runs(*runs, view.height, view.width)
     return found
 
 
@@ -53,7 +53,7 @@ def test_stored_masks_are_of_boxes_at_the_times_of_their_returns(log: PandaSetLo
     total = 0
     for name, mask in masks(log, frame, VIEWS).items():
         camera, height, width = log.camera(name, frame), *mask.shape
-        pair = (cuboids, log.cuboids(other), sweep.time, log.sweep_time(other))
+        pair = (cuboids, log.cuboids(other), sweep.time, log.frame_time(other))
         plain, doubtful = plain_moving_mask(camera, width, height, *pair, times)
         assert not ((mask != plain) & ~doubtful).any()
         total += int(mask.sum())
@@ -74,7 +74,7 @@ def test_a_missing_frame_is_left_out_of_the_smoothing_around_it(copied: Path) ->
     for frame in (FRAME, 11, 13):
         stored = computer.compute(frame)
         window = [
-            (log.sweep_time(other), log.cuboids(other))
+            (log.frame_time(other), log.cuboids(other))
             for other in range(max(frame - HALF_WINDOW, 0), min(frame + HALF_WINDOW + 1, TINY_FRAMES))
             if other != 12
         ]

@@ -12,11 +12,12 @@ import pytest
 from benchmarks import ground_truth
 from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
 from pipelines.ground_truth.moving_mask import moving_mask
-from pipelines.ground_truth.scene_flow import SceneFlow, flow_ground_truth, moving_boxes
+from pipelines.ground_truth.scene_flow import SceneFlow, moving_boxes
 from pipelines.sources.base import Cuboids
 from store_schema.flow_rules import AV2_RULES, P0_RULES, FlowRules
 from store_schema.labels import FlowClass
 from tests.support.logs import real_slice
+from tests.support.logs.pandaset_flow import pandaset_flow
 from tests.support.logs.plain_ground_truth import plain_box_times, plain_flow, plain_moving_mask
 
 FRAMES = 36
@@ -40,7 +41,7 @@ def test_every_frame_against_the_plain_twins(frame: int) -> None:
     sweep = real_slice.sweep.__wrapped__(frame)  # not kept: 36 of them are 250 MB
     now, other = real_slice.cuboids(frame), neighbour(frame)
     later = other if other.frame > frame else None
-    result = flow_ground_truth(sweep, now, later)
+    result = pandaset_flow(sweep, now, later)
     same_flow(result, plain_flow(sweep, now, later))
     counts = np.bincount(result.flow_class, minlength=4)
     if later is None:
@@ -81,9 +82,9 @@ def test_masks_of_boxes_that_reach_behind_the_camera() -> None:
 @pytest.mark.parametrize("rules", [AV2_RULES, FlowRules(expand_m=0.2), FlowRules(overlap="last")], ids=str)
 def test_other_rules_against_the_plain_twin(rules: FlowRules) -> None:
     sweep, now, later = real_slice.sweep(20), real_slice.cuboids(20), real_slice.cuboids(21)
-    result = flow_ground_truth(sweep, now, later, rules)
+    result = pandaset_flow(sweep, now, later, rules)
     same_flow(result, plain_flow(sweep, now, later, rules))
-    assert (result.cuboid != flow_ground_truth(sweep, now, later, P0_RULES).cuboid).any()
+    assert (result.cuboid != pandaset_flow(sweep, now, later, P0_RULES).cuboid).any()
 
 
 def test_boxes_flagged_stationary_do_not_move() -> None:

@@ -140,7 +140,7 @@ def test_annotation_times_are_those_of_the_boxes_points() -> None:
     points = np.array([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0], [10, 0, 0], [10, 0, 0], [18, 0, 5], [0, 0, 0]], float)
     times = np.array([-0.05, -0.03, -0.06, -0.01, -0.02, -0.09, 0.5])
     sensor = np.array([0, 0, 0, 0, 1, 0, 1], np.uint8)
-    sweep = Sweep(0, 0.0, np.eye(4), points, np.zeros(7), times, sensor)
+    sweep = Sweep(0, 0.0, points, np.zeros(7), times, sensor, np.zeros(7, np.uint8))
     cuboid, _ = assign_points(points, sensor, boxes)
     np.testing.assert_array_equal(annotation_times(sweep, boxes, cuboid), [-0.05, -0.01, -0.02, -0.09])
     nothing = dataclasses.replace(

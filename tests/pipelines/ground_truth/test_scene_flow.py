@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from pipelines.ground_truth.point_boxes import assign_points
-from pipelines.ground_truth.scene_flow import SceneFlow, box_corners, flow_ground_truth, moving_boxes
+from pipelines.ground_truth.scene_flow import SceneFlow, box_corners, moving_boxes
 from pipelines.sources.base import Cuboids, Sweep
 from store_schema.flow_rules import FlowRules
 from store_schema.labels import Bucket, FlowClass
 from tests.support.logs import real_slice
+from tests.support.logs.pandaset_flow import pandaset_flow
 from tests.support.logs.plain_ground_truth import plain_flow
 
 IGNORED, BS, FS, FD = (
@@ -32,11 +33,11 @@ def make_sweep(points: list | np.ndarray, sensor: list | int = 0, frame: int = 0
     return Sweep(
         frame=frame,
         time=0.0,
-        ego2world=np.eye(4),
         points=points,
         intensity=np.zeros(count),
         times=np.zeros(count),
         sensor=np.broadcast_to(np.asarray(sensor, np.uint8), count).copy(),
+        agent=np.zeros(count, np.uint8),
     )
 
 
@@ -66,7 +67,7 @@ def test_turning_and_driving_box_against_the_analytic_motion() -> None:
         return np.stack([np.cos(yaw) * x - np.sin(yaw) * y, np.sin(yaw) * x + np.cos(yaw) * y, z], 1) + position
 
     start, end = place((10, 5, 1), 0.3), place((10.4, 6.1, 1.05), 0.42)
-    result = flow_ground_truth(
+    result = pandaset_flow(
         make_sweep(start),
         make_cuboids(CAR),
         make_cuboids(("a", "Car", (10.4, 6.1, 1.05), (2, 4, 2), 0.42, -1), frame=1),
@@ -85,7 +86,7 @@ def test_width_is_x_and_heading_is_y() -> None:
 
 
 def test_at_rest_is_exactly_zero_and_static() -> None:
-    result = flow_ground_truth(make_sweep([[10.1, 5.2, 1.3]]), make_cuboids(CAR), make_cuboids(CAR, frame=1))
+    result = pandaset_flow(make_sweep([[10.1, 5.2, 1.3]]), make_cuboids(CAR), make_cuboids(CAR, frame=1))
     assert (result.flow == 0).all()
     assert result.flow_class[0] == FS
 
@@ -93,7 +94,7 @@ def test_at_rest_is_exactly_zero_and_static() -> None:
 @pytest.mark.parametrize(("step", "expected"), [(0.0499, FS), (0.0501, FD)])
 def test_five_centimetres_are_dynamic(step: float, expected: FlowClass) -> None:
     moved = ("a", "Car", (10, 5 + step, 1), (2, 4, 2), 0.3, -1)
-    result = flow_ground_truth(make_sweep([[10, 5, 1]]), make_cuboids(CAR), make_cuboids(moved, frame=1))
+    result = pandaset_flow(make_sweep([[10, 5, 1]]), make_cuboids(CAR), make_cuboids(moved, frame=1))
     assert result.flow_class[0] == expected
 
 
@@ -101,7 +102,7 @@ def test_dynamic_is_judged_per_point() -> None:
     """A box that turns on the spot: its centre is static, its far end is not."""
     turned = ("a", "Car", (10, 5, 1), (2, 4, 2), 0.35, -1)
     end = np.array([10, 5, 1]) + 1.9 * np.array([-np.sin(0.3), np.cos(0.3), 0])
-    result = flow_ground_truth(make_sweep([[10, 5, 1], end]), make_cuboids(CAR), make_cuboids(turned, frame=1))
+    result = pandaset_flow(make_sweep([[10, 5, 1], end]), make_cuboids(CAR), make_cuboids(turned, frame=1))
     np.testing.assert_array_equal(result.flow_class, [FS, FD])
     np.testing.assert_array_equal(moving_boxes(make_cuboids(CAR), make_cuboids(turned, frame=1)), [True])
 
@@ -111,7 +112,7 @@ def test_smallest_box_wins_then_the_lowest_row() -> None:
     small = ("small", "Pedestrian", (0, 0, 0), (1, 1, 1), 0, -1)
     twin = ("twin", "Car", (0, 0, 0), (1, 1, 1), 0, -1)
     boxes = make_cuboids(big, twin, small)
-    result = flow_ground_truth(make_sweep([[0, 0, 0], [1.5, 0, 0]]), boxes, dataclasses.replace(boxes, frame=1))
+    result = pandaset_flow(make_sweep([[0, 0, 0], [1.5, 0, 0]]), boxes, dataclasses.replace(boxes, frame=1))
     np.testing.assert_array_equal(result.cuboid, [1, 0])
     np.testing.assert_array_equal(result.bucket, [Bucket.CAR, Bucket.OTHER_VEHICLES])
 
@@ -123,7 +124,7 @@ def test_siblings_serve_their_own_lidar_only() -> None:
         ("both", "Car", (20, 0, 0), (2, 4, 2), 0, -1),
     )
     points = [[0, 0, 0], [0, 0, 0], [0, 2.9, 0], [0, -1.9, 0], [20, 0, 0], [20, 0, 0]]
-    result = flow_ground_truth(make_sweep(points, [0, 1, 0, 1, 0, 1]), boxes, dataclasses.replace(boxes, frame=1))
+    result = pandaset_flow(make_sweep(points, [0, 1, 0, 1, 0, 1]), boxes, dataclasses.replace(boxes, frame=1))
     np.testing.assert_array_equal(result.cuboid, [0, 1, -1, -1, 2, 2])
     np.testing.assert_array_equal(result.flow_class, [FS, FS, IGNORED, IGNORED, FS, FS])
     np.testing.assert_array_equal(result.bucket[2:4], [Bucket.OTHER, Bucket.OTHER])
@@ -150,7 +151,7 @@ def test_last_box_in_the_list_wins() -> None:
     small = ("small", "Pedestrian", (0, 0, 0), (1, 1, 1), 0, -1)
     big = ("big", "Bus", (0, 0, 0), (4, 4, 4), 0, -1)
     for boxes in (make_cuboids(small, big), make_cuboids(big, small)):
-        result = flow_ground_truth(
+        result = pandaset_flow(
             make_sweep([[0, 0, 0], [1.5, 0, 0]]), boxes, dataclasses.replace(boxes, frame=1), FlowRules(overlap="last")
         )
         np.testing.assert_array_equal(result.cuboid, [1, boxes.track.index("big")])
@@ -161,7 +162,7 @@ def test_boxes_of_any_lidar() -> None:
     boxes = make_cuboids(("of0", "Car", (0, 0, 0), (2, 4, 2), 0, 0), ("of1", "Car", (0, 1, 0), (2, 4, 2), 0, 1))
     points = [[0, 2.9, 0], [0, -1.9, 0], [9, 9, 9]]
     arguments = make_sweep(points, [0, 1, 0]), boxes, dataclasses.replace(boxes, frame=1)
-    own, of_any = flow_ground_truth(*arguments), flow_ground_truth(*arguments, FlowRules(lidars="any"))
+    own, of_any = pandaset_flow(*arguments), pandaset_flow(*arguments, FlowRules(lidars="any"))
     np.testing.assert_array_equal(own.flow_class, [IGNORED, IGNORED, BS])
     np.testing.assert_array_equal(of_any.cuboid, [1, 0, -1])
     np.testing.assert_array_equal(of_any.flow_class, [FS, FS, BS])
@@ -197,13 +198,13 @@ def test_missing_track_and_missing_frame_are_ignored() -> None:
     gone = ("b", "Cones", (20, 0, 1), (2, 2, 2), 0, -1)
     sweep = make_sweep([[10, 5, 1], [20, 0, 1], [50, 50, 0]])
     moved = make_cuboids(("a", "Car", (10, 6, 1), (2, 4, 2), 0.3, -1), frame=1)
-    result = flow_ground_truth(sweep, make_cuboids(CAR, gone), moved)
+    result = pandaset_flow(sweep, make_cuboids(CAR, gone), moved)
     np.testing.assert_array_equal(result.flow_class, [FD, IGNORED, BS])
     np.testing.assert_array_equal(result.cuboid, [0, 1, -1])
     np.testing.assert_array_equal(result.flow[1:], 0)
     np.testing.assert_array_equal(result.bucket, [Bucket.CAR, Bucket.OTHER, Bucket.BACKGROUND])
     np.testing.assert_array_equal(moving_boxes(make_cuboids(CAR, gone), moved), [True, False])
-    last = flow_ground_truth(sweep, make_cuboids(CAR, gone), None)
+    last = pandaset_flow(sweep, make_cuboids(CAR, gone), None)
     assert (last.flow_class == IGNORED).all()
     assert (last.flow == 0).all()
     np.testing.assert_array_equal(last.cuboid, [0, 1, -1])
@@ -211,17 +212,17 @@ def test_missing_track_and_missing_frame_are_ignored() -> None:
 
 def test_empty_inputs() -> None:
     nothing = make_cuboids()
-    result = flow_ground_truth(make_sweep([[1, 2, 3]]), nothing, make_cuboids(frame=1))
+    result = pandaset_flow(make_sweep([[1, 2, 3]]), nothing, make_cuboids(frame=1))
     assert result.flow_class[0] == BS
     assert len(moving_boxes(nothing, make_cuboids(CAR, frame=1))) == 0
-    assert len(flow_ground_truth(make_sweep([]), make_cuboids(CAR), make_cuboids(CAR, frame=1)).flow) == 0
+    assert len(pandaset_flow(make_sweep([]), make_cuboids(CAR), make_cuboids(CAR, frame=1)).flow) == 0
 
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="frame 0 with cuboids of frame 3"):
-        flow_ground_truth(make_sweep([[0, 0, 0]]), make_cuboids(CAR, frame=3), None)
+        pandaset_flow(make_sweep([[0, 0, 0]]), make_cuboids(CAR, frame=3), None)
     with pytest.raises(ValueError, match="more than once"):
-        flow_ground_truth(make_sweep([[0, 0, 0]]), make_cuboids(CAR, CAR), make_cuboids(CAR, frame=1))
+        pandaset_flow(make_sweep([[0, 0, 0]]), make_cuboids(CAR, CAR), make_cuboids(CAR, frame=1))
 
 
 def test_corners_of_a_turned_box() -> None:
@@ -253,7 +254,7 @@ RULES = st.builds(
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**31), RULES)
 def test_random_scenes_against_the_plain_twin(seed: int, rules: FlowRules) -> None:
-    _same(flow_ground_truth(*_random_scene(seed), rules), plain_flow(*_random_scene(seed), rules))
+    _same(pandaset_flow(*_random_scene(seed), rules), plain_flow(*_random_scene(seed), rules))
 
 
 @pytest.mark.parametrize("far", [600.0, 5e4])
@@ -263,7 +264,7 @@ def test_boxes_far_apart_against_the_plain_twin(far: float) -> None:
     places = np.array([[0, 0, 0], [far, 0, 0], [0, -far, 0]])
     now = dataclasses.replace(now, position=now.position + places[np.arange(len(now.track)) % 3])
     sweep = make_sweep((places[:, None] + sweep.points).reshape(-1, 3), list(np.tile(sweep.sensor, 3)))
-    result = flow_ground_truth(sweep, now, later)
+    result = pandaset_flow(sweep, now, later)
     assert (result.cuboid.reshape(3, -1) >= 0).any(axis=1).all()
     _same(result, plain_flow(sweep, now, later))
 
@@ -277,8 +278,8 @@ def test_turning_and_shifting_the_world_turns_the_flow(seed: int, angle: float, 
     def moved(boxes: Cuboids) -> Cuboids:
         return dataclasses.replace(boxes, position=boxes.position @ turn.T + shift, yaw=boxes.yaw + angle)
 
-    one = flow_ground_truth(sweep, now, later)
-    two = flow_ground_truth(dataclasses.replace(sweep, points=sweep.points @ turn.T + shift), moved(now), moved(later))
+    one = pandaset_flow(sweep, now, later)
+    two = pandaset_flow(dataclasses.replace(sweep, points=sweep.points @ turn.T + shift), moved(now), moved(later))
     np.testing.assert_array_equal(two.cuboid, one.cuboid)
     np.testing.assert_array_equal(two.bucket, one.bucket)
     np.testing.assert_allclose(two.flow, one.flow @ turn.T, atol=1e-9)
@@ -295,7 +296,7 @@ def test_flow_brings_real_points_closer_to_the_next_sweep() -> None:
     """Independent of the boxes' own consistency: fast car points land nearer to the next sweep's points."""
     frame = 20
     sweep, later = real_slice.sweep(frame), real_slice.sweep(frame + 1)
-    result = flow_ground_truth(sweep, real_slice.cuboids(frame), real_slice.cuboids(frame + 1))
+    result = pandaset_flow(sweep, real_slice.cuboids(frame), real_slice.cuboids(frame + 1))
     fast = (np.linalg.norm(result.flow, axis=1) > 0.5) & (sweep.sensor == 0)
     assert fast.sum() > 500
     tree = cKDTree(later.points[later.sensor == 0])

@@ -26,8 +26,8 @@ from pipelines.features.config import FeatureConfig, check_cameras
 from pipelines.features.frame_features import compute_frame
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset import safe_pickle
-from pipelines.sources.pandaset.layout import open_logs
 from pipelines.sources.pandaset.reader import PandaSetLog
+from pipelines.sources.pandaset.source import SOURCE
 from store_schema.clip import Clip
 from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import Dataset, open_dataset
@@ -188,7 +188,7 @@ def read_frame(log: Path) -> None:
     reader.sweep(BAD)
     reader.cuboids(BAD)
     for name in reader.cameras:
-        reader.camera(name, BAD).jpeg()
+        reader.camera(name, BAD).image()
 
 
 PERMISSIONS = [
@@ -214,7 +214,7 @@ def test_what_may_not_be_read_is_named(case: Case, pristine: Path, open_place: P
     log = Path(shutil.copytree(pristine, open_place / "007"))
     case.damage(log / case.file)
     with as_nobody(open_place):
-        assert open_logs(open_place) == (log,)
+        assert SOURCE.logs(open_place) == (log,)
         with pytest.raises(LogError) as caught:
             read_frame(log)
     check_error(caught.value, log, case)
@@ -223,7 +223,7 @@ def test_what_may_not_be_read_is_named(case: Case, pristine: Path, open_place: P
 def test_a_root_that_may_not_be_read_is_named(open_place: Path) -> None:
     (open_place / "logs").mkdir(mode=0)
     with as_nobody(open_place), pytest.raises(ValueError, match="logs cannot be listed: Permission denied; make it"):
-        open_logs(open_place / "logs")
+        SOURCE.logs(open_place / "logs")
 
 
 # Through the whole build: a good log among damaged ones.
@@ -351,7 +351,7 @@ def test_good_logs_are_built_whatever_lies_beside_them(built: Built) -> None:
     for clip_id in ("good-evaluation-s000", "linked-evaluation-s000"):
         clip = built.dataset.read(clip_id)
         np.testing.assert_array_equal(clip.points.means, built.good.points.means)
-        assert [view.jpeg for view in clip.views] == [view.jpeg for view in built.good.views]
+        assert [view.image for view in clip.views] == [view.image for view in built.good.views]
 
 
 def test_the_command_lists_every_stopped_log(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
@@ -411,15 +411,15 @@ def remote(pristine: Path) -> Iterator[UPath]:
 
 
 def test_a_log_behind_a_url_is_read_as_a_local_one(remote: UPath, pristine: Path) -> None:
-    (path,) = open_logs(remote)
+    (path,) = SOURCE.logs(remote)
     log, local = pickle.loads(pickle.dumps(PandaSetLog(path))), PandaSetLog(pristine)
     assert (log.log_id, log.cameras, log.missing_frames()) == ("007", local.cameras, {})
     for frame in range(3):
         np.testing.assert_array_equal(log.sweep(frame).points, local.sweep(frame).points)
         assert log.cuboids(frame).track == local.cuboids(frame).track
         np.testing.assert_array_equal(log.semantics(frame), local.semantics(frame))
-        assert [log.camera(name, frame).jpeg() for name in log.cameras] == [
-            local.camera(name, frame).jpeg() for name in local.cameras
+        assert [log.camera(name, frame).image() for name in log.cameras] == [
+            local.camera(name, frame).image() for name in local.cameras
         ]
     np.testing.assert_array_equal(log.gps(), local.gps())
     names = [file.relative_to(path.parent).as_posix() for file in log.input_files()]
@@ -449,4 +449,4 @@ def test_damage_behind_a_url_is_named(case: Case, remote: UPath) -> None:
 def test_places_behind_a_url_without_logs_are_named(remote: UPath) -> None:
     for place, reason in ((remote / "nowhere", "not a folder"), (remote / "007", "is itself a log")):
         with pytest.raises(ValueError, match=reason):
-            open_logs(place)
+            SOURCE.logs(place)

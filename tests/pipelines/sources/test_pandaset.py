@@ -16,8 +16,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipelines.sources.base import LogError, LogReader
-from pipelines.sources.pandaset.layout import CAMERAS, open_logs
+from pipelines.sources.pandaset.layout import CAMERAS
 from pipelines.sources.pandaset.reader import PandaSetLog
+from pipelines.sources.pandaset.source import SOURCE
 from tests.support.logs.fake_log import EPOCH, edit_table, write_json, write_log, write_table
 from tests.support.logs.real_slice import real_log
 
@@ -109,8 +110,8 @@ def test_real_poses_and_cameras_equal_plain_json() -> None:
     stamps = json.loads((root / "lidar/timestamps.json").read_text())
     poses = json.loads((root / "lidar/poses.json").read_text())
     for frame in range(36):
-        assert reader.sweep_time(frame) == stamps[frame] - stamps[0]
-    np.testing.assert_allclose(reader.sweep(5).ego2world, plain_pose(poses[5]), rtol=0, atol=1e-12)
+        assert reader.frame_time(frame) == stamps[frame] - stamps[0]
+    np.testing.assert_allclose(reader.ego2world(5), plain_pose(poses[5]), rtol=0, atol=1e-12)
     for name in reader.cameras:
         folder = root / "camera" / name
         times, poses, k = (
@@ -134,7 +135,7 @@ def test_real_gps_equals_plain_json_and_the_ego_motion() -> None:
     assert real_log() / "meta/gps.json" in reader.input_files()
     # One degree of latitude is 111 km: the way driven is that of the ego poses.
     metres = np.diff(gps[[0, -1]], axis=0)[0] * 111.2e3 * np.array([1, np.cos(np.radians(gps[0, 0]))])
-    driven = reader.sweep(35).ego2world[:2, 3] - reader.sweep(0).ego2world[:2, 3]
+    driven = reader.ego2world(35)[:2, 3] - reader.ego2world(0)[:2, 3]
     assert np.linalg.norm(metres) == pytest.approx(np.linalg.norm(driven), rel=0.02)
 
 
@@ -164,15 +165,15 @@ def test_fake_log(log: Path) -> None:
     assert sweep.times.min() >= sweep.time - 0.1
     assert reader.camera("front_camera", 2).time == pytest.approx(0.15)
     assert reader.image_size(reader.camera("front_camera", 2)) == (16, 12)
-    assert reader.camera("front_camera", 2).jpeg()[:2] == b"\xff\xd8"
+    assert reader.camera("front_camera", 2).image()[:2] == b"\xff\xd8"
 
 
 def test_a_log_survives_pickling_and_hands_out_copies(log: Path) -> None:
     reader = pickle.loads(pickle.dumps(PandaSetLog(log)))
-    reader.sweep(1).ego2world[:] = 0
+    reader.ego2world(1)[:] = 0
     reader.camera("front_camera", 1).K[:] = 0
     fresh = PandaSetLog(log)
-    np.testing.assert_array_equal(reader.sweep(1).ego2world, fresh.sweep(1).ego2world)
+    np.testing.assert_array_equal(reader.ego2world(1), fresh.ego2world(1))
     np.testing.assert_array_equal(reader.camera("front_camera", 1).K, fresh.camera("front_camera", 1).K)
     np.testing.assert_array_equal(reader.sweep(1).points, fresh.sweep(1).points)
 
@@ -261,7 +262,7 @@ def test_files_go_by_the_number_in_their_name(log: Path) -> None:
         1: "lidar/01.pkl.gz not there",
     }
     sweep = reader.sweep(2)
-    assert (sweep.frame, sweep.time) == (2, whole.sweep_time(2))
+    assert (sweep.frame, sweep.time) == (2, whole.frame_time(2))
     assert abs(sweep.times - sweep.time).max() < 0.11
     np.testing.assert_array_equal(reader.camera("back_camera", 2).cam2world, whole.camera("back_camera", 2).cam2world)
     with pytest.raises(LogError, match=r"log 007, frame 1, .*lidar/01\.pkl\.gz: the file is missing"):
@@ -481,7 +482,7 @@ def test_file_that_vanishes_after_opening(log: Path) -> None:
 
 
 @pytest.mark.parametrize("frame", [-1, FRAMES])
-@pytest.mark.parametrize("call", ["sweep", "sweep_time", "cuboids", "semantics"])
+@pytest.mark.parametrize("call", ["sweep", "frame_time", "cuboids", "semantics"])
 def test_frames_outside_the_log(call: str, frame: int, pristine: Path) -> None:
     with pytest.raises(LogError, match="the log has frames 0 to 2"):
         getattr(PandaSetLog(pristine), call)(frame)
@@ -507,16 +508,16 @@ def test_no_such_log(tmp_path: Path) -> None:
 # Finding the logs.
 
 
-def test_open_logs(log: Path, tmp_path: Path) -> None:
+def test_logs_are_found(log: Path, tmp_path: Path) -> None:
     for name in ("001", "012"):
         (tmp_path / name / "lidar").mkdir(parents=True)
     (tmp_path / "notes").mkdir()
     (tmp_path / "readme.md").write_text("no log")
-    assert [path.name for path in open_logs(tmp_path)] == ["001", "007", "012"]
-    assert open_logs(tmp_path, ["012", "001", "012"]) == (tmp_path / "001", tmp_path / "012")
+    assert [path.name for path in SOURCE.logs(tmp_path)] == ["001", "007", "012"]
+    assert SOURCE.logs(tmp_path, ["012", "001", "012"]) == (tmp_path / "001", tmp_path / "012")
 
 
-def test_open_logs_says_what_is_wrong(log: Path, tmp_path: Path) -> None:
+def test_where_no_logs_are_found_it_is_said_why(log: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for root, only, reason in (
         (tmp_path / "nowhere", None, "not a folder"),
@@ -526,4 +527,4 @@ def test_open_logs_says_what_is_wrong(log: Path, tmp_path: Path) -> None:
         (tmp_path, [], "is empty"),
     ):
         with pytest.raises(ValueError, match=reason):
-            open_logs(root, only)
+            SOURCE.logs(root, only)

@@ -140,7 +140,7 @@ def test_headers_and_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     clip, later = tiny_clip("001"), tiny_clip("001", seed=5)
     pose = clip.views[2].cam2ego0.copy()
     pose[0, 3] += 0.5
-    views = (clip.views[0], replace(clip.views[1], jpeg=later.views[1].jpeg + b"\0"), *clip.views[2:])
+    views = (clip.views[0], replace(clip.views[1], image=later.views[1].image + b"\0"), *clip.views[2:])
     views = (*views[:2], replace(views[2], cam2ego0=pose, time=0.75), *views[3:])
     a = write_shards(tmp_path, {"all.tar": [clip]})
     b = write_shards(tmp_path, {"all.tar": [replace(clip, views=views)]})

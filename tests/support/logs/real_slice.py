@@ -50,12 +50,17 @@ def sweep(frame: int) -> Sweep:
     return Sweep(
         frame=frame,
         time=stamps[frame] - stamps[0],
-        ego2world=matrix(_json(log / "lidar/poses.json")[frame]),
         points=table[["x", "y", "z"]].to_numpy(np.float64, copy=True),
         intensity=table["i"].to_numpy(np.float64, copy=True),
         times=table["t"].to_numpy(np.float64) - stamps[0],
         sensor=table["d"].to_numpy(np.uint8),
+        agent=np.zeros(len(table), np.uint8),
     )
+
+
+@cache
+def ego2world(frame: int) -> np.ndarray:
+    return matrix(_json(real_log() / "lidar/poses.json")[frame])
 
 
 @cache

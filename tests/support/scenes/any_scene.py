@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flux4d.gaussians import Gaussians
 from flux4d.scenes.scene import Scene, SceneCamera
+from store_schema.camera_model import PINHOLE, OpenCVDistortion, OpenCVFisheye
 
 
 def make_gaussians(
@@ -75,7 +76,9 @@ def scenes(draw: st.DrawFn) -> Scene:
             draw(st.integers(1, 9999)),
             draw(st.integers(1, 9999)),
             draw(st.text(max_size=5)),
-            draw(st.sampled_from(["PINHOLE", "OPENCV_FISHEYE"])),
+            draw(
+                st.sampled_from([PINHOLE, OpenCVFisheye(0.1, -0.02, 0.0, 1e-3), OpenCVDistortion(0.1, 0.0, 0.0, -0.1)])
+            ),
         )
         for _ in range(draw(st.integers(0, 3)))
     )

@@ -39,7 +39,7 @@ def _paint(view: View, truth: Gaussians) -> View:
     jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality=95)
     return replace(
         view,
-        jpeg=jpeg,
+        image=jpeg,
         depth_pixel=pixel.int().numpy(),
         depth=depth[pixel].numpy(),
         depth_visible=np.ones(len(pixel), bool),

@@ -40,5 +40,5 @@ def photograph(scene: Gaussians, clip: Clip, shutter: Shutter, brightness: float
     for view in clip.views:
         image = render(scene, Cameras.from_views([view], path=clip.views, shutter=shutter), backend="cpu").rgb[0]
         pixels = (image * brightness * 255).clamp(0, 255).round().byte().numpy()
-        views.append(replace(view, jpeg=simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=95)))
+        views.append(replace(view, image=simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=95)))
     return views

@@ -30,7 +30,10 @@ def encode(clip: Clip) -> dict[str, bytes]:
             "scale": SCALE.encode(points.scales),
             "time": TIME.encode(points.times),
             "in_view": points.in_view.astype(np.uint8),
-            **{n: getattr(points, n) for n in ("camera", "frame", "sensor", "intensity", "flow_class", "bucket")},
+            **{
+                n: getattr(points, n)
+                for n in ("camera", "frame", "sensor", "agent", "intensity", "flow_class", "bucket")
+            },
         },
         depth={
             "view": np.concatenate([np.full(len(v.depth), i, np.int16) for i, v in enumerate(clip.views)]),
@@ -51,9 +54,13 @@ def encode(clip: Clip) -> dict[str, bytes]:
         view_cameras=clip.view_cameras,
         sweep_times=clip.sweep_times,
         ego2ego0=clip.ego2ego0,
-        views=tuple(ViewHeader(v.frame, v.camera, v.time, v.cam2ego0, v.K, v.width, v.height) for v in clip.views),
+        views=tuple(
+            ViewHeader(v.frame, v.camera, v.time, v.cam2ego0, v.K, v.width, v.height, v.image_format, v.agent, v.model)
+            for v in clip.views
+        ),
+        agents=clip.agents,
     )
-    return encode_clip(header, stored, [view.jpeg for view in clip.views])
+    return encode_clip(header, stored, [view.image for view in clip.views])
 
 
 def write_store(store: Path, clips: list[Clip]) -> str:
@@ -91,6 +98,7 @@ def toy_log_row(log_id: str, split: str) -> dict[str, object]:
         "num_frames": 16,
         "missing_frames": [],
         "cameras": ["front_camera"],
+        "agents": [""],
         "start": 1.5,
         "latitude": None,
         "longitude": None,
