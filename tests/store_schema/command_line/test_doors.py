@@ -109,10 +109,13 @@ def test_a_file_in_the_place_of_a_folder(
     (tmp_path / "run").write_text("")
     (tmp_path / "out").write_text("")
     (tmp_path / "store").write_text("")
-    verbs = {"flux4d-build": ["build", "store", "--root", str(tmp_path)], "flux4d-train": ["cpu", str(store)]}
-    verbs["flux4d-train"] += ["--out", "run"]
-    verbs["flux4d-eval"] = ["report", "out"]
-    assert str(tmp_path) not in fails(name, verbs[name], capsys)
+    verbs = {
+        "flux4d-build": (["build", "store", "--root", str(tmp_path)], "store: file exists"),
+        "flux4d-train": (["cpu", str(store), "--out", "run"], "run"),
+        "flux4d-eval": (["report", "out"], "out/evaluation.json is missing"),
+    }
+    line, reason = verbs[name]
+    assert reason in fails(name, line, capsys)
 
 
 @each_door
@@ -128,20 +131,25 @@ def test_options_that_are_unknown_or_contradict_have_status_2(name: str, capsys:
     assert left.value.code == 2
 
 
+_LIKE_A_SHELL = (
+    # What a shell runs in the background, as tests may be, is told to ignore SIGINT.
+    "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv = sys.argv[1:]; "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+
+
 @each_door
 def test_ctrl_c_has_status_130(name: str, tmp_path: Path, s3: S3) -> None:
     package, _, verb = DOORS[name]
     s3.stop()
     try:
-        line = [sys.executable, "-u", "-m", package, *verb, "--store", s3.url("store"), "--retry-minutes", "5"]
-        # A child of a background shell would ignore SIGINT.
-        restore = f"import signal, os, sys; signal.signal(signal.SIGINT, signal.default_int_handler); {_RUN}"
+        arguments = [package, *verb, "--store", s3.url("store"), "--retry-minutes", "5"]
         process = subprocess.Popen(
-            [sys.executable, "-c", restore, *line[3:]], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", _LIKE_A_SHELL, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
-        # The first attempt failed: it waits for the second.
         seen = ""
+        # Until the first attempt failed, and it waits for the second.
         while "next in" not in seen and (more := process.stderr.readline()):
             seen += more
         time.sleep(0.2)
@@ -151,9 +159,6 @@ def test_ctrl_c_has_status_130(name: str, tmp_path: Path, s3: S3) -> None:
         s3.start()
     assert process.returncode == 130, seen + said
     assert said.strip().splitlines()[-1] == f"{name}: interrupted"
-
-
-_RUN = "import runpy; sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 
 
 @each_door
@@ -215,8 +220,7 @@ def test_the_store_comes_first_or_by_option(
 
 
 def test_every_verb_that_reads_a_store_takes_it_both_ways() -> None:
-    reading = {name for name, (options, _) in pipelines.__main__.VERBS.items() if options.__module__}
-    assert set(pipelines.__main__._STORE_OPTIONS) == reading - {"synth", "inspect"}
+    assert set(pipelines.__main__._STORE_OPTIONS) == pipelines.__main__.VERBS.keys() - {"synth", "inspect"}
     assert {verb for verb, options in evaluation.__main__.VERBS.items() if issubclass(options, StoreOptions)} == {
         "run",
         "lidar",
@@ -224,9 +228,9 @@ def test_every_verb_that_reads_a_store_takes_it_both_ways() -> None:
     assert parse_training(["cpu", "--steps", "3", "--store", "a"]) == parse_training(["cpu", "a", "--steps", "3"])
 
 
-def test_a_build_takes_its_store_first_or_by_either_option(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in (["a", "--root", "r"], ["--root", "r", "--out", "a"], ["--root=r", "--store=a"]):
-        assert store_first(["build", *line], {"build": ("--store", "--out")})[:2] == ["build", "a"]
+def test_a_build_takes_its_store_first_or_by_either_option() -> None:
+    for line in (["a", "--root", "r"], ["--root", "r", "--out", "a"], ["--root", "r", "--store=a"]):
+        assert store_first(["build", *line], pipelines.__main__._STORE_OPTIONS) == ["build", "a", "--root", "r"]
 
 
 WORDS = st.lists(st.sampled_from(["a", "b", "--all", "--html", "x=1"]), max_size=5)
