@@ -87,6 +87,13 @@ def test_weights_that_are_not_finite_are_told_from_the_sample(
     [folder] = (tmp_path / "run" / "dumps").glob("*/*")
     assert run(["replay", str(folder), "--device", "cpu"]) == 0
     assert "not finite: weight residual_head.out.bias" in capsys.readouterr().out
+    about = json.loads((folder / "about.json").read_text())
+    about["loss"]["glare"] = 1.0
+    (folder / "about.json").write_text(json.dumps(about))
+    with pytest.raises(
+        ValueError, match=r"about\.json: the loss does not fit .*no field glare.* the one that wrote it"
+    ):
+        replay(folder, torch.device("cpu"))
     assert checkpoint_folders(tmp_path / "run") == []
 
 
