@@ -58,6 +58,9 @@ def make_scene(count: int = 5, **changes: object) -> Scene:
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
 
+LENSES = (PINHOLE, OpenCVFisheye(0.1, -0.02, 0.0, 1e-3), OpenCVDistortion(0.1, 0.0, 0.0, -0.1))
+
+
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     gaussians = make_gaussians(
