@@ -251,5 +251,5 @@ def test_a_scene_in_an_object_store_is_written_and_read_by_its_url():
     scene, place = make_scene(9), "memory://scenes/a.safetensors"
     write_scene(place, scene)
     assert_equal(scene, read_scene(place))
-    with pytest.raises(FileNotFoundError, match="memory://scenes/b.safetensors is missing"):
+    with pytest.raises(FileNotFoundError, match=r"memory://scenes/b\.safetensors is missing"):
         read_scene("memory://scenes/b.safetensors")
