@@ -245,3 +245,11 @@ def test_the_writer_of_the_specification_writes_what_is_read(tmp_path):
     scene = read_scene(path)
     assert (len(scene.gaussians), scene.clip_id, scene.method) == (100, "x-evaluation-s000", "mine")
     assert (scene.gaussians.source == -1).all()
+
+
+def test_a_scene_in_an_object_store_is_written_and_read_by_its_url():
+    scene, place = make_scene(9), "memory://scenes/a.safetensors"
+    write_scene(place, scene)
+    assert_equal(scene, read_scene(place))
+    with pytest.raises(FileNotFoundError, match=r"memory://scenes/b\.safetensors is missing"):
+        read_scene("memory://scenes/b.safetensors")
