@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.metrics.table import BY_KEY
@@ -11,7 +10,7 @@ from evaluation.pages.colours import depth_legend, error_legend, velocity_wheel
 from evaluation.report.columns import FLOW_COLUMNS
 from evaluation.report.definitions import DEFINITIONS
 from evaluation.report.page_table import page_table
-from evaluation.report.pictures import FAR_M, FULL_ERROR, FULL_SPEED_MPS, NEAR_M, TRUTH, Picture, PictureIndex
+from evaluation.report.pictures import FAR_M, FULL_ERROR, FULL_SPEED_MPS, NEAR_M, TRUTH, PictureIndex
 from evaluation.report.provenance import RunInfo
 from evaluation.report.tables import (
     COST_COLUMNS,
@@ -22,7 +21,6 @@ from evaluation.report.tables import (
     summary_table,
 )
 from evaluation.scoring.results import Evaluation
-from store_schema.clip import Role
 from store_schema.pages.line_chart import Line, chart
 from store_schema.pages.pictures import encoded, picture_inside
 from store_schema.pages.shell import render, write_page
@@ -31,25 +29,6 @@ _KINDS = (("image", "Image"), ("error", "Absolute error"), ("depth", "Depth"), (
 _UNITS = {name: metric.unit for name, metric in BY_KEY.items()}
 """Of the training curves."""
 _WHEEL_PX = 96
-
-
-@dataclass(frozen=True, slots=True)
-class _ClipPictures:
-    """What was drawn of a clip."""
-
-    clip_id: str
-    index: PictureIndex
-
-    @property
-    def frames(self) -> list[tuple[int, Role]]:
-        return self.index.frames(self.clip_id)
-
-    @property
-    def above(self) -> list[Picture]:
-        return [p for p in self.index.pictures if p.clip_id == self.clip_id and p.kind == "birds_eye"]
-
-    def find(self, method: str, kind: str, frame: int) -> Picture | None:
-        return self.index.find(self.clip_id, method, kind, frame)
 
 
 def write_report(path: Path, evaluation: Evaluation, pictures: PictureIndex, folder: Path, run_info: RunInfo) -> None:
@@ -67,7 +46,6 @@ def write_report(path: Path, evaluation: Evaluation, pictures: PictureIndex, fol
         ValueError: a picture of the index is none, or does not lie in the folder.
     """
     seen = {row.clip_id: row.seen for row in evaluation.clips}
-    drawn = dict.fromkeys(picture.clip_id for picture in pictures.pictures)
     by_clip = (
         clip_table("Per clip", evaluation, SUMMARY_COLUMNS),
         clip_flow_table("Scene flow per clip", evaluation, FLOW_COLUMNS),
@@ -83,7 +61,8 @@ def write_report(path: Path, evaluation: Evaluation, pictures: PictureIndex, fol
         methods=[(method.name, method.description) for method in evaluation.methods],
         details=[page_table(table) for table in detail_tables(evaluation)],
         by_clip=[page_table(table) for table in by_clip],
-        drawn=[_ClipPictures(clip_id, pictures) for clip_id in drawn],
+        index=pictures,
+        drawn=list(dict.fromkeys(picture.clip_id for picture in pictures.pictures)),
         names=[TRUTH, *(method.name for method in evaluation.methods)],
         truth=TRUTH,
         kinds=_KINDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import tomllib
 from pathlib import Path
 
 import jinja2
@@ -201,6 +202,13 @@ def test_nothing_beside_the_kit_makes_markup(path):
     assert not re.search(
         r"base64|from html import|import html|Markup\(|</?(html|table|tr|td|svg|div|img|figure)\b", source
     )
+
+
+def test_what_the_pages_read_is_part_of_an_installation():
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    packed = settings["tool"]["setuptools"]["package-data"]["*"]
+    for file in (*TEMPLATES, *KIT.glob("*.css"), *(REPOSITORY / "pipelines").rglob("*.js")):
+        assert f"*{file.suffix}" in packed
 
 
 def test_the_guards_find_what_they_look_for():
