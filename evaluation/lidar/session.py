@@ -22,8 +22,8 @@ from evaluation.metrics.point_set import PointSet
 from evaluation.options import Lidar
 from evaluation.report.provenance import machine_lines
 from evaluation.report.table_text import markdown
+from evaluation.run_folder.seen_frames import NOTHING_SEEN, seen_frames
 from evaluation.scoring.clip_choice import chosen_records
-from evaluation.scoring.seen_frames import NOTHING_SEEN, seen_frames
 from evaluation.session import scene_folders
 from evaluation.trained import Trained, load_trained
 from flux4d.device import resolve_device

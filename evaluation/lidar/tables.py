@@ -9,7 +9,7 @@ from evaluation.lidar.metrics import CHAMFER_RANGE
 from evaluation.lidar.results import LidarEvaluation, LidarMeans, SweepRow, means_of
 from evaluation.lidar.truth import OWN_BODY
 from evaluation.report.columns import Column
-from evaluation.report.tables import Row, ScoreTable
+from evaluation.report.tables import ScoreRow, ScoreTable
 from evaluation.scoring.results import GROUPS
 from store_schema.pages.values import number
 
@@ -109,7 +109,7 @@ def _table(title: str, role: str, groups: Iterable[tuple[str, Sequence[SweepRow]
             own = [row for row in members if (row.method, row.kind, row.role) == (method, kind, role)]
             means = means_of(own)
             cells = tuple(number(column.value(means), column.digits) for column in COLUMNS)
-            rows.append(Row((method, kind, label), cells, (False,) * len(cells)))
+            rows.append(ScoreRow((method, kind, label), cells, (False,) * len(cells)))
     return ScoreTable(
         title=title,
         label_heads=("method", "range", what),

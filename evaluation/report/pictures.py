@@ -30,7 +30,7 @@ _INDEX = "pictures.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DrawnPicture:
     """One file of the picture folder."""
 
     file: str
@@ -50,9 +50,9 @@ class Picture:
 class PictureIndex:
     """All pictures of a folder, in the order they were drawn."""
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[DrawnPicture, ...]
 
-    def find(self, clip_id: str, method: str, kind: str, frame: int) -> Picture | None:
+    def find(self, clip_id: str, method: str, kind: str, frame: int) -> DrawnPicture | None:
         """The picture of a kind; None when it was not drawn."""
         wanted = (clip_id, method, kind, frame)
         return next((p for p in self.pictures if (p.clip_id, p.method, p.kind, p.frame) == wanted), None)
@@ -84,7 +84,7 @@ class PictureBook:
         """
         self.folder, self.max_clips, self.max_width = folder, max_clips, max_width
         folder.mkdir(parents=True, exist_ok=True)
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[str, DrawnPicture] = {}
         self._clips: list[str] = []
         self._windows: dict[str, Window] = {}
 
@@ -169,7 +169,7 @@ class PictureBook:
             image.quantize(64).save(path, optimize=True)
         else:
             image.save(path, quality=88, subsampling=0)
-        self._pictures[key] = Picture(file, clip_id, method, kind, frame, role, image.width, image.height)
+        self._pictures[key] = DrawnPicture(file, clip_id, method, kind, frame, role, image.width, image.height)
 
 
 def _chosen_views(clip: Clip) -> Sequence[View]:

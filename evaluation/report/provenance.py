@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN
+from evaluation.run_folder.seen_frames import CLIPS_SEEN, FRAMES_SEEN
 from store_schema.pages.line_chart import Curve
 from store_schema.version.provenance import cpu_model, package_versions
 

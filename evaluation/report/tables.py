@@ -31,7 +31,7 @@ _OTHER_READING = {"annotated": "the smoothed tracks", "smoothed": "the cuboids a
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoreRow:
     """A line of a table: its labels, cells, and which cells are the best among the rows of one group of clips."""
 
     labels: tuple[str, ...]
@@ -58,7 +58,7 @@ class ScoreTable:
     """Unit of each column, empty for a pure number."""
     groups: tuple[str, ...]
     """Shared heading of each column."""
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
     notes: tuple[str, ...] = ()
     """What the reader has to know of all rows."""
 
@@ -111,7 +111,7 @@ COST_COLUMNS: list[Column[ClipRow]] = [
 
 def summary_table(title: str, evaluation: Evaluation, columns: Sequence[Column[MethodSummary | ClipRow]]) -> ScoreTable:
     """One row for each group of clips and method; groups that hold the same clips are shown once."""
-    rows: list[Row] = []
+    rows: list[ScoreRow] = []
     for _, members in _groups(evaluation):
         rows += _rows(_group_labels(members), members, columns)
     return _table(title, ("method", "clips"), columns, rows, _image_notes(evaluation, columns))
@@ -120,7 +120,7 @@ def summary_table(title: str, evaluation: Evaluation, columns: Sequence[Column[M
 def flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[HasFlow]]) -> ScoreTable:
     """As `summary_table`, with the annotation noise floor as the last row of each group of clips."""
     floors = {floor.group: floor.flow for floor in evaluation.floors}
-    rows: list[Row] = []
+    rows: list[ScoreRow] = []
     for group, members in _groups(evaluation):
         labels = _group_labels(members)
         rows += _rows(labels, members, columns)
@@ -130,7 +130,7 @@ def flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[HasF
 
 def clip_table(title: str, evaluation: Evaluation, columns: Sequence[Column[ClipRow]]) -> ScoreTable:
     """One row for each clip and method."""
-    rows: list[Row] = []
+    rows: list[ScoreRow] = []
     for _, members in _clips(evaluation):
         rows += _rows(_clip_labels(members), members, columns)
     return _table(title, ("clip", "training", "method"), columns, rows, _image_notes(evaluation, columns))
@@ -139,7 +139,7 @@ def clip_table(title: str, evaluation: Evaluation, columns: Sequence[Column[Clip
 def clip_flow_table(title: str, evaluation: Evaluation, columns: Sequence[Column[HasFlow]]) -> ScoreTable:
     """As `clip_table`, with the annotation noise floor as the last row of each clip."""
     floors = {floor.clip_id: floor.flow for floor in evaluation.clip_floors}
-    rows: list[Row] = []
+    rows: list[ScoreRow] = []
     for clip_id, members in _clips(evaluation):
         labels = _clip_labels(members)
         rows += _rows(labels, members, columns)
@@ -182,12 +182,12 @@ def _clip_labels(members: Sequence[ClipRow]) -> list[tuple[str, ...]]:
     return [(row.clip_id, "seen" if row.seen else "unseen", row.method) for row in members]
 
 
-def _floor_row(labels: tuple[str, ...], flow: FlowScores | None, columns: Sequence[Column[HasFlow]]) -> Row:
+def _floor_row(labels: tuple[str, ...], flow: FlowScores | None, columns: Sequence[Column[HasFlow]]) -> ScoreRow:
     cells = tuple(
         number(column.value(_FloorLine(flow)) if flow is not None and column.in_floor else None, column.digits)
         for column in columns
     )
-    return Row(labels, cells, (False,) * len(cells))
+    return ScoreRow(labels, cells, (False,) * len(cells))
 
 
 def _image_notes(evaluation: Evaluation, columns: Sequence[Column[T]]) -> tuple[str, ...]:
@@ -224,11 +224,11 @@ def _floor_in_words(evaluation: Evaluation) -> str:
     return f"{floor} n/a where the store has no smoothed tracks." if missing else floor
 
 
-def _rows(labels: Sequence[tuple[str, ...]], members: Sequence[T], columns: Sequence[Column[T]]) -> Iterable[Row]:
+def _rows(labels: Sequence[tuple[str, ...]], members: Sequence[T], columns: Sequence[Column[T]]) -> Iterable[ScoreRow]:
     best = [_best([column.value(member) for member in members], column) for column in columns]
     for index, (label, member) in enumerate(zip(labels, members, strict=True)):
         cells = tuple(number(column.value(member), column.digits) for column in columns)
-        yield Row(label, cells, tuple(index in winners for winners in best))
+        yield ScoreRow(label, cells, tuple(index in winners for winners in best))
 
 
 def _best(values: Sequence[float | int | None], column: Column[T]) -> set[int]:
@@ -244,7 +244,7 @@ def _table(
     title: str,
     labels: tuple[str, ...],
     columns: Sequence[Column[T]],
-    rows: Sequence[Row],
+    rows: Sequence[ScoreRow],
     notes: tuple[str, ...] = (),
 ) -> ScoreTable:
     return ScoreTable(

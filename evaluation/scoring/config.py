@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from evaluation.metrics.lpips import NOT_LOADED, Lpips, Unavailable
 from evaluation.metrics.point_set import P0, PointSet
+from evaluation.run_folder.seen_frames import NOTHING_SEEN, SeenFrames
 from evaluation.scoring.imaging import IDEAL, Imaging
-from evaluation.scoring.seen_frames import NOTHING_SEEN, SeenFrames
 from flux4d.rasterize import Backend
 
 

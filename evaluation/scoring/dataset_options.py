@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evaluation.scoring.imaging import Imaging
-from store_schema.flow_rules import FlowRules
 from store_schema.json_dataclass import to_json
-from store_schema.protocol import ClipProtocol
+from store_schema.protocol import ClipProtocol, FlowRules
 
 _FEW = 16
 """Items of a list that are named."""

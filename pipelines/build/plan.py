@@ -16,10 +16,9 @@ from pipelines.sources.registry import AUTO, GROUP, get_source, is_of_this_proce
 from store_schema.clip import ClipRecord
 from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
 from store_schema.files.location import Place, file_hash, location, relative_name
-from store_schema.flow_rules import FlowRules
 from store_schema.frame_store import FRAME_SCHEMA_VERSION, frames_key
 from store_schema.hashing import hash_json
-from store_schema.protocol import ClipProtocol
+from store_schema.protocol import ClipProtocol, FlowRules
 from store_schema.tables import SCHEMA_VERSION
 
 GPS_DECIMALS = 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pipelines.features.camera_time import check_shift
 from pipelines.sources.base import LogError, LogReader
-from store_schema.flow_rules import FlowRules
+from store_schema.protocol import FlowRules
 
 FEATURES_VERSION = 3
 """Raised whenever this code would write other values for the same input, so that stored frames are made again."""

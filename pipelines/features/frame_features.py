@@ -21,10 +21,10 @@ from pipelines.ground_truth.scene_flow import NO_BUCKETS, SceneFlow, flow_ground
 from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 from pipelines.sources.base import Cuboids, LogReader, Sweep, sweep_of
 from store_schema.codec import mask_runs
-from store_schema.flow_rules import P0_RULES, FlowRules
 from store_schema.frame_attributes import FrameAttributes, ViewAttributes
 from store_schema.frame_store import FrameArrays, StoredFrame
 from store_schema.labels import Bucket
+from store_schema.protocol import P0_RULES, FlowRules
 from store_schema.units import DEPTH, SCALE
 
 MIN_SCALE_M = 1e-3

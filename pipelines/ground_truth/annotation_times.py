@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.sources.base import Cuboids, Sweep
-from store_schema.flow_rules import P0_RULES
+from store_schema.protocol import P0_RULES
 
 
 def box_of_points(sweep: Sweep, cuboids: Cuboids) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipelines.geometry.rigid import cos_sin
 from pipelines.sources.base import Cuboids
-from store_schema.flow_rules import P0_RULES, FlowRules
+from store_schema.protocol import P0_RULES, FlowRules
 
 _CELL_M = 1.0  # of the grid on the ground that cuts down the boxes a point is tested against
 _MAX_CELLS = 512  # of that grid in a row; boxes spread over more metres get larger cells

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pipelines.geometry.rigid import cos_sin
 from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.sources.base import Cuboids, Sweep
-from store_schema.flow_rules import P0_RULES, FlowRules
 from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass
+from store_schema.protocol import P0_RULES, FlowRules
 
 NO_BUCKETS: Mapping[str, Bucket] = MappingProxyType({})
 """A class map that knows no label: all foreground is `Bucket.OTHER`."""

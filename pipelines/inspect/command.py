@@ -14,7 +14,7 @@ from rich.console import Console
 from pipelines.sources.registry import AUTO
 from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
 from store_schema.command_line.progress import progress_bars
-from store_schema.flow_rules import FlowRules
+from store_schema.protocol import FlowRules
 
 if TYPE_CHECKING:
     from pipelines.inspect.gather import InspectedFrame

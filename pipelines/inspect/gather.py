@@ -19,8 +19,8 @@ from pipelines.ground_truth.cuboid_window import CuboidWindow, Neighbour
 from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.ground_truth.scene_flow import NO_BUCKETS, SceneFlow, flow_ground_truth, match_tracks, moving_boxes
 from pipelines.sources.base import Cuboids, LogError, LogReader, Sweep
-from store_schema.flow_rules import P0_RULES, FlowRules
 from store_schema.labels import Bucket
+from store_schema.protocol import P0_RULES, FlowRules
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""

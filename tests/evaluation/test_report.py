@@ -24,12 +24,12 @@ from evaluation.report.pictures import TRUTH, PictureBook, PictureIndex
 from evaluation.report.provenance import RunInfo
 from evaluation.report.tables import detail_tables
 from evaluation.run_folder.files import RunFiles
+from evaluation.run_folder.seen_frames import SeenFrames
 from evaluation.run_report.log import read_curves
 from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.results import Evaluation
-from evaluation.scoring.seen_frames import SeenFrames
 from evaluation.trained import load_trained
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig, lift_clip

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from evaluation.__main__ import main
 from evaluation.lidar.results import LidarEvaluation
+from evaluation.run_folder.seen_frames import seen_frames
 from evaluation.scoring.results import Evaluation
-from evaluation.scoring.seen_frames import seen_frames
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import build
 from store_schema.json_dataclass import load_json

@@ -15,7 +15,7 @@ from rich.text import Text
 from evaluation.metrics.table import quantity
 from evaluation.run_folder.files import CONFIG, EVALUATIONS, METRICS, RunFiles
 from evaluation.run_folder.rows import Row, read_lines
-from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN, seen_frames
+from evaluation.run_folder.seen_frames import CLIPS_SEEN, FRAMES_SEEN, seen_frames
 from evaluation.scoring.validation import best_metric
 from training.monitor.readable import mean, shown
 

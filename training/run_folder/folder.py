@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from evaluation.run_folder.files import CONFIG, EVALUATIONS, LOCK, METRICS, PICTURES, RECORD, RunFiles
-from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN
+from evaluation.run_folder.seen_frames import CLIPS_SEEN, FRAMES_SEEN
 from evaluation.scoring.validation import Validation
 from store_schema.clip import ClipRecord
 from store_schema.files.atomic import remove_litter, write_atomic

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from evaluation.scoring.seen_frames import CLIPS_SEEN, FRAMES_SEEN, SeenFrames
+from evaluation.run_folder.seen_frames import CLIPS_SEEN, FRAMES_SEEN, SeenFrames
 from store_schema.clip import ClipRecord
 from store_schema.version.provenance import code_commit, cpu_model, package_versions
 

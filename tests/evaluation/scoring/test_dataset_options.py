@@ -16,8 +16,7 @@ from evaluation.scoring.evaluate import evaluate
 from flux4d.lift.scene import SceneConfig
 from flux4d.reconstruct import reconstruct
 from pipelines.build.plan import BuildConfig
-from store_schema.flow_rules import AV2_RULES, FlowRules
-from store_schema.protocol import ClipProtocol
+from store_schema.protocol import AV2_RULES, ClipProtocol, FlowRules
 from tests.support.scenes.toy import make_clip
 
 

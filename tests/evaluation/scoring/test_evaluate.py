@@ -16,10 +16,10 @@ from evaluation.metrics.point_set import P0, PointSet, flow_truth
 from evaluation.report.columns import FLOW_COLUMNS, bucket_columns
 from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import FLOOR, SUMMARY_COLUMNS, all_tables, clip_flow_table, flow_table, summary_table
+from evaluation.run_folder.seen_frames import SeenFrames
 from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.results import Evaluation, summarise_regions
-from evaluation.scoring.seen_frames import SeenFrames
 from flux4d.lift.scene import SceneConfig, lift_clip
 from flux4d.lift.sky import SkyConfig
 from store_schema.json_dataclass import from_json, load_json

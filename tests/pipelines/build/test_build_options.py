@@ -23,11 +23,10 @@ from pipelines.ground_truth.track_smoothing import smoothed_flow, smoothed_motio
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.files.patient_path import patience
 from store_schema.files.retry import RetryPolicy
-from store_schema.flow_rules import FlowRules
 from store_schema.frame_store import frames_key
 from store_schema.json_dataclass import from_json
 from store_schema.labels import FlowClass
-from store_schema.protocol import ClipProtocol
+from store_schema.protocol import ClipProtocol, FlowRules
 from store_schema.version.dataset import open_dataset
 from tests.pipelines.build.test_build import QUIET
 

@@ -15,7 +15,7 @@ from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, s
 from pipelines.sources.base import LogError
 from pipelines.sources.pandaset.reader import PandaSetLog
 from store_schema.codec import mask_from_runs
-from store_schema.flow_rules import AV2_RULES
+from store_schema.protocol import AV2_RULES
 from tests.conftest import TINY_FRAMES
 from tests.support.logs.plain_ground_truth import plain_box_times, plain_moving_mask
 

@@ -14,8 +14,8 @@ from pipelines.ground_truth.annotation_times import annotation_times, box_of_poi
 from pipelines.ground_truth.moving_mask import moving_mask
 from pipelines.ground_truth.scene_flow import SceneFlow, moving_boxes
 from pipelines.sources.base import Cuboids
-from store_schema.flow_rules import AV2_RULES, P0_RULES, FlowRules
 from store_schema.labels import FlowClass
+from store_schema.protocol import AV2_RULES, P0_RULES, FlowRules
 from tests.support.logs import real_slice
 from tests.support.logs.pandaset_flow import pandaset_flow
 from tests.support.logs.plain_ground_truth import plain_box_times, plain_flow, plain_moving_mask

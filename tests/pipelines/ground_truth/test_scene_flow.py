@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.ground_truth.scene_flow import SceneFlow, box_corners, moving_boxes
 from pipelines.sources.base import Cuboids, Sweep
-from store_schema.flow_rules import FlowRules
 from store_schema.labels import Bucket, FlowClass
+from store_schema.protocol import FlowRules
 from tests.support.logs import real_slice
 from tests.support.logs.pandaset_flow import pandaset_flow
 from tests.support.logs.plain_ground_truth import plain_flow

@@ -15,8 +15,8 @@ from scipy.spatial import ConvexHull
 from pipelines.ground_truth.scene_flow import SceneFlow
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep
 from pipelines.sources.pandaset.labels import PANDASET_BUCKETS
-from store_schema.flow_rules import FlowRules
 from store_schema.labels import Bucket, FlowClass
+from store_schema.protocol import FlowRules
 
 NEAR_M = 0.1
 P0 = FlowRules()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.scoring.seen_frames import NOTHING_SEEN, SeenFrames, seen_frames
+from evaluation.run_folder.seen_frames import NOTHING_SEEN, SeenFrames, seen_frames
 from store_schema.clip import ClipRecord
 
 
