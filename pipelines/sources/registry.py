@@ -1,7 +1,7 @@
 """The sources by name: those of this package, those of installed packages, and those a program registers.
 
 A source of this package is a folder here and a line in `_BUILT_IN`. Another package brings one by an entry point of
-group ``flux4d.sources``, whose name is the source's and which leads to a `Source`; Dask workers find it too. `register`
+group ``flux4d_street.sources``, whose name is the source's and which leads to a `Source`; Dask workers find it too. `register`
 is for tests and scripts: it holds for this process alone.
 """
 
@@ -16,7 +16,7 @@ from pipelines.sources.source import Source, subfolders
 
 AUTO = "auto"
 """Stands for the one source whose logs lie under the root."""
-GROUP = "flux4d.sources"
+GROUP = "flux4d_street.sources"
 """Entry-point group of other packages' sources."""
 _BUILT_IN: Mapping[str, str] = {
     "pandaset": "pipelines.sources.pandaset.source:SOURCE",

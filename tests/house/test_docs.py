@@ -80,7 +80,7 @@ def test_every_import_in_a_page_s_code_works(page: Page) -> None:
 @each_page
 def test_every_test_that_a_page_names_exists(page: Page) -> None:
     defined = set(re.findall(r"^\s*def (test_\w+)", "".join(file.read_text() for file in TESTS), re.M))
-    named = {span for span in page.spans if re.fullmatch(r"test_\w+", span)}
+    named = {span for span in page.spans if re.fullmatch(r"test_\w+", span)} - {"test_logs"}  # an option of builds
     assert named - defined == set()
 
 
