@@ -24,6 +24,7 @@ from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import all_tables
 from evaluation.run_folder.files import METRICS, PICTURES, REPORT, RunFiles
 from evaluation.run_folder.seen_frames import seen_frames
+from evaluation.run_folder.trained import Trained, load_trained
 from evaluation.run_report.log import read_curves
 from evaluation.run_report.page import write_run_report
 from evaluation.scoring.clip_choice import chosen_records
@@ -32,7 +33,6 @@ from evaluation.scoring.dataset_options import shutter_notes, unusual_options
 from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import Imaging
 from evaluation.scoring.results import Evaluation
-from evaluation.trained import Trained, load_trained
 from flux4d.cameras.shutter import Shutter
 from flux4d.device import resolve_device
 from flux4d.supervision.exposure_fit import ExposureConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluation.lidar.pictures import FAR_M, FULL_ERROR_M, MADE_UP, MISSED, NEAR_M, NOT_SCORED, SweepPicture
 from evaluation.lidar.results import LidarEvaluation
 from evaluation.lidar.tables import NOTES, lidar_tables
-from evaluation.pages.colours import depth_legend, error_legend
+from evaluation.report.colours import depth_legend, error_legend
 from evaluation.report.page_table import page_table
 from store_schema.pages.pictures import encoded
 from store_schema.pages.shell import render, write_page

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evaluation.lidar.evaluate import SweepImage
 from evaluation.lidar.path import SensorPath
 from evaluation.lidar.truth import RangeTruth
-from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp
+from evaluation.report.colours import ERROR_RAMP, depth_colours, ramp
 from store_schema.clip import Role
 from store_schema.pages.pictures import Picture, encoded
 
@@ -62,7 +62,7 @@ class SweepPictures:
 
 
 def range_colours(ranges: NDArray[np.floating], returned: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Ranges [H, W] as `evaluation.pages.colours.depth_colours`, black where nothing comes back. [H, W, 3]"""
+    """Ranges [H, W] as `evaluation.report.colours.depth_colours`, black where nothing comes back. [H, W, 3]"""
     return depth_colours(np.where(returned, ranges, 0.0), NEAR_M, FAR_M)
 
 

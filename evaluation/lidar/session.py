@@ -23,9 +23,9 @@ from evaluation.options import Lidar
 from evaluation.report.provenance import machine_lines
 from evaluation.report.table_text import markdown
 from evaluation.run_folder.seen_frames import NOTHING_SEEN, seen_frames
+from evaluation.run_folder.trained import Trained, load_trained
 from evaluation.scoring.clip_choice import chosen_records
 from evaluation.session import scene_folders
-from evaluation.trained import Trained, load_trained
 from flux4d.device import resolve_device
 from flux4d.lift.scene import SceneConfig
 from store_schema.command_line.progress import progress_bars

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +21,6 @@ Spot = Literal["interpolation", "interpolation_moving", "future", "future_moving
 """What a metric is taken on: full images or moving regions of a role's views, or the scored points of scene flow."""
 IMAGE_SPOTS: tuple[Spot, ...] = ("interpolation", "interpolation_moving", "future", "future_moving")
 FULL_SPOTS: tuple[Spot, ...] = ("interpolation", "future")
-_FORMER_NAME = re.compile(r"(?P<name>(interpolation|future)/.+)_dynamic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +116,3 @@ class Quantity:
 def at(spots: tuple[Spot, ...], *places: Place) -> dict[Place, tuple[Spot, ...]]:
     """Places that show a metric taken on the same."""
     return dict.fromkeys(places, spots)
-
-
-def present_name(name: str) -> str:
-    """Name of a metric or count of an early evaluation, whatever version wrote it.
-
-    Those of moving regions ended in ``_dynamic`` before.
-    """
-    former = _FORMER_NAME.fullmatch(name)
-    return name if former is None else f"{former['name']}_moving"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evaluation.metrics.table import BY_KEY
-from evaluation.pages.colours import depth_legend, error_legend, velocity_wheel
+from evaluation.report.colours import depth_legend, error_legend, velocity_wheel
 from evaluation.report.columns import FLOW_COLUMNS
 from evaluation.report.definitions import DEFINITIONS
 from evaluation.report.page_table import page_table

@@ -13,8 +13,8 @@ from PIL import Image
 
 from evaluation.methods.method import Method, SceneMethod, ViewImage
 from evaluation.metrics.truth import Truth
-from evaluation.pages.birds_eye import Window, birds_eye, window_around
-from evaluation.pages.colours import ERROR_RAMP, depth_colours, ramp, velocity_colours
+from evaluation.report.birds_eye import Window, birds_eye, window_around
+from evaluation.report.colours import ERROR_RAMP, depth_colours, ramp, velocity_colours
 from flux4d.gaussians import Gaussians
 from flux4d.lifetime import is_there
 from flux4d.motion import move, velocity_at

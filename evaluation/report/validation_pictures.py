@@ -11,7 +11,7 @@ from PIL import Image
 
 from evaluation.methods.method import Method, SceneMethod, ViewImage
 from evaluation.metrics.truth import Truth
-from evaluation.pages.colours import ERROR_RAMP, ramp
+from evaluation.report.colours import ERROR_RAMP, ramp
 from evaluation.report.pictures import FULL_ERROR
 from flux4d.gaussians import Gaussians
 from store_schema.clip import Clip, View

@@ -1,4 +1,4 @@
-"""The folder of a training run: what its files are called, and how they are read while the run may still go on."""
+"""The folder of a training run: its files, how they are read while the run may go on, and the network it trained."""
 
 import lazy_loader
 

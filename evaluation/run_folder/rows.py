@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from evaluation.metrics.metric import present_name
 
 Row = dict[str, Any]
 _LAST_STEP = 2**53
 _LARGEST = 1e100
 _LONGEST = 18
 """Digits of a whole number that is kept as one."""
+_FORMER_NAME = re.compile(r"(?P<name>(interpolation|future)/.+)_dynamic")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -112,3 +112,12 @@ def usable_number(row: Row, name: str) -> float | None:
     """
     value = number_of(row, name)
     return value if value is not None and math.isfinite(value) and abs(value) <= _LARGEST else None
+
+
+def present_name(name: str) -> str:
+    """Name of a metric or count of an early evaluation, whatever version wrote it.
+
+    Those of moving regions ended in ``_dynamic`` before.
+    """
+    former = _FORMER_NAME.fullmatch(name)
+    return name if former is None else f"{former['name']}_moving"

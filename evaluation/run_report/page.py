@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from evaluation.pages.colours import error_legend
+from evaluation.report.colours import error_legend
 from evaluation.report.pictures import FULL_ERROR
 from evaluation.report.provenance import flat_record
 from evaluation.run_folder.files import CONFIG, EVALUATIONS, METRICS, RECORD, REPORT, WEIGHTS

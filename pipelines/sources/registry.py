@@ -1,8 +1,8 @@
 """The sources by name: those of this package, those of installed packages, and those a program registers.
 
 A source of this package is a folder here and a line in `_BUILT_IN`. Another package brings one by an entry point of
-group ``flux4d_street.sources``, whose name is the source's and which leads to a `Source`; Dask workers find it too. `register`
-is for tests and scripts: it holds for this process alone.
+group ``flux4d_street.sources``, whose name is the source's and which leads to a `Source`; Dask workers find it too.
+`register` is for tests and scripts: it holds for this process alone.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from PIL import Image
 from evaluation.__main__ import main
 from evaluation.methods.method import SceneMethod
 from evaluation.metrics.point_set import PointSet
-from evaluation.pages.birds_eye import Window, birds_eye, window_around
-from evaluation.pages.colours import depth_colours, velocity_colours, velocity_wheel
+from evaluation.report.birds_eye import Window, birds_eye, window_around
+from evaluation.report.colours import depth_colours, velocity_colours, velocity_wheel
 from evaluation.report.columns import FLOW_COLUMNS
 from evaluation.report.definitions import DEFINITIONS
 from evaluation.report.page import write_report
@@ -25,12 +25,12 @@ from evaluation.report.provenance import RunInfo
 from evaluation.report.tables import detail_tables
 from evaluation.run_folder.files import RunFiles
 from evaluation.run_folder.seen_frames import SeenFrames
+from evaluation.run_folder.trained import load_trained
 from evaluation.run_report.log import read_curves
 from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.results import Evaluation
-from evaluation.trained import load_trained
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig, lift_clip
 from flux4d.lift.sky import SkyConfig

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from evaluation.run_folder.files import CONFIG, WEIGHTS
+from evaluation.run_folder.trained import load_trained
 from evaluation.run_report.page import write_run_report
-from evaluation.trained import load_trained
 from flux4d.cameras.shutter import Shutter
 from flux4d.gaussians import ScaleBounds
 from flux4d.lift.scene import SceneConfig

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from evaluation.metrics import table
 from evaluation.metrics.flow import FlowAccumulator, FlowScores
 from evaluation.metrics.image import RegionScores, score_view
-from evaluation.metrics.metric import FULL_SPOTS, IMAGE_SPOTS, Metric, Place, present_name
+from evaluation.metrics.metric import FULL_SPOTS, IMAGE_SPOTS, Metric, Place
 from evaluation.metrics.table import BY_KEY, METRICS, metrics_of, quantities, quantity
 from evaluation.metrics.truth import Truth
+from evaluation.run_folder.rows import present_name
 from evaluation.run_report.log import read_rows
 from evaluation.scoring.results import RegionSummary, summarise_regions
 from store_schema.json_dataclass import from_json, to_json

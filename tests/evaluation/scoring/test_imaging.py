@@ -14,13 +14,13 @@ from evaluation.metrics.image import score_view
 from evaluation.metrics.truth import truth_of
 from evaluation.options import Run, ShutterOptions
 from evaluation.report.tables import detail_tables, summary_table
+from evaluation.run_folder.trained import Trained
 from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.dataset_options import shutter_notes
 from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
 from evaluation.scoring.results import Evaluation
 from evaluation.session import imaging
-from evaluation.trained import Trained
 from flux4d.cameras.cameras import Cameras
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig

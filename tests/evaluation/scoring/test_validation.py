@@ -19,7 +19,7 @@ from PIL import Image
 from evaluation.methods.method import SceneMethod
 from evaluation.methods.standard import standard_methods
 from evaluation.metrics.flow import FlowAccumulator
-from evaluation.pages.colours import ERROR_RAMP, ramp
+from evaluation.report.colours import ERROR_RAMP, ramp
 from evaluation.report.pictures import FULL_ERROR
 from evaluation.report.validation_pictures import ViewSheets
 from evaluation.run_folder.seen_frames import SeenFrames

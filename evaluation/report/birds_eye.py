@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation.pages.colours import velocity_colours
+from evaluation.report.colours import velocity_colours
 from store_schema.clip import Boxes
 
 MOVING_MPS = 0.5
