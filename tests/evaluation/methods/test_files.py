@@ -1,7 +1,9 @@
 """Scenes and images from files, scored beside what is made here and instead of it."""
 
 import html
+import io
 import json
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +57,10 @@ def world(tmp_path_factory):
 
 def run(world: Path, out: Path, *arguments: object) -> Evaluation:
     common = ["run", "--store", world / "store", "--out", out, "--width", WIDTH, "--device", "cpu", "--backend", "cpu"]
-    main([str(argument) for argument in (*common, *arguments)])
+    with redirect_stderr(io.StringIO()) as told:
+        status = main([str(argument) for argument in (*common, *arguments)])
+    if status:
+        raise SystemExit(told.getvalue())
     return Evaluation.load(out / "evaluation.json")
 
 

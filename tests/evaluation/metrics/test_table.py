@@ -101,8 +101,9 @@ def test_a_log_of_before_is_read_with_the_names_of_now(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [RegionScores, RegionSummary])
 def test_depth_rmse_of_older_files_is_read(kind: type) -> None:
-    numbered = {name.name: float(place) for place, name in enumerate(fields(kind)) if name.name != "measured"}
-    now = kind(**numbered)
+    whole = {"pixels", "frames", "depth_pixels", "depth_frames"}
+    names = [field.name for field in fields(kind) if field.name != "measured"]
+    now = kind(**{name: place if name in whole else float(place) for place, name in enumerate(names)})
     older: dict[str, Any] = to_json(now)
     older["d_rmse"] = older.pop("depth_rmse")
     del older["measured"]
