@@ -90,7 +90,7 @@ class SensorPath:
             raise NoLidarTruthError(f"{log} lacks frames {missing} of clip {clip.record.clip_id}: run the build again")
         begin = next(frame.attributes for frame in stored if frame.frame == first)
         zero = begin.time
-        world2ego0: NDArray[np.float64] = np.linalg.inv(begin.ego2world)
+        world2ego0 = np.linalg.inv(begin.ego2world).astype(np.float64, copy=False)
         for frame in stored:
             number = frame.frame - first
             if 0 <= number < count and abs(frame.attributes.time - zero - clip.sweep_times[number]) > _CLOCK:
