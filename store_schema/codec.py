@@ -97,6 +97,7 @@ class ClipHeader:
                         "height": view.height,
                         "model": model_to_json(view.model),
                         "image_format": view.image_format,
+                        "member": view.member,
                     }
                     for view in self.views
                 ],
@@ -108,7 +109,7 @@ class ClipHeader:
         """Parse `to_json`'s bytes.
 
         Raises:
-            ValueError: written by a newer schema.
+            ValueError: written by a newer schema, or a view names another member than its own.
         """
         raw = json.loads(data)
         check_schema_version(raw["schema_version"])
@@ -128,6 +129,10 @@ class ClipHeader:
             )
             for view in raw["views"]
         )
+        # Other readers go by the names that are written, this one by those it makes: they must be the same.
+        for view, stated in zip(views, raw["views"], strict=True):
+            if stated.get("member", view.member) != view.member:
+                raise ValueError(f"clip.json names {stated['member']!r} for the image {view.member!r}")
         return cls(
             record=record_from_json(raw["record"]),
             rig_cameras=tuple(raw["rig_cameras"]),

@@ -49,7 +49,7 @@ SCHEMA_3 = "f30f8cf727b3625dc2c9e8eb71391a5aa90a2cfad1bb2b6c50a0aa820087f1d9"
 """blake3 of ``schema.json`` of schema version 3."""
 SCHEMA_4 = "af0b5717cc4f1b25bd9cff62917b3e1fdc5cb79ccd58d880bb7b5f9ae1b9a924"
 """blake3 of ``schema.json`` of schema version 4."""
-HEADER_4 = "e12c204567b4658adc834c9ff98dac9440771239361c67ced70be74dab448c92"
+HEADER_4 = "781dbb2e897447e46ed1d7c6b1d03cffcdb7010a0aabb83c740511c0d6dda7a1"
 """blake3 of ``clip.json`` of the toy clip in schema version 4."""
 MANIFEST_4 = {"schema_version", "schema", "config", "shards", "indexes", "counts", "left_out"}
 MEMBERS_4 = {"clip.json", "points.arrow", "depth.arrow", "moving.arrow", "boxes.arrow"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,38 @@ def test_a_header_of_an_old_clip_is_not_put_before_new_tables(members: dict[str,
         encode_clip(header, ClipTables({}, {}, None, None), [b""] * len(header.views))
 
 
+def test_names_of_images_are_one_agent_s_as_ever_and_different_for_different_agents(members: dict[str, bytes]) -> None:
+    view = ClipHeader.from_json(members["clip.json"]).views[0]
+    names = [
+        replace(view, agent=agent, camera=camera, image_format=kind).member
+        for agent, camera, kind in (("", "a_b", "jpeg"), ("a", "b_c", "jpeg"), ("a_b", "c", "jpeg"), ("a", "b", "png"))
+    ]
+    assert names == ["f00_a_b.jpg", "f00_b_c@a.jpg", "f00_c@a_b.jpg", "f00_b@a.png"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"camera": "front.0"}, "cannot name a member"),
+        ({"agent": "a@b", "camera": "c"}, "cannot name a member"),
+        ({"agent": "lorry"}, r"is of no agent of the clip, which has \[''\]"),
+        ({"frame": 1}, "a camera has two views of one frame"),
+    ],
+)
+def test_views_whose_images_could_not_be_told_apart_are_refused(
+    members: dict[str, bytes], changes: dict, reason: str
+) -> None:
+    header = ClipHeader.from_json(members["clip.json"])
+    odd = replace(header, views=(replace(header.views[0], **changes), *header.views[1:]))
+    with pytest.raises(ValueError, match=reason):
+        encode_clip(odd, ClipTables({}, {}, None, None), [b""] * len(odd.views))
+
+
+def test_a_header_that_names_another_image_is_refused(members: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match=r"names 'f00_rear\.jpg' for the image 'f00_front_camera\.jpg'"):
+        ClipHeader.from_json(members["clip.json"].replace(b'"f00_front_camera.jpg"', b'"f00_rear.jpg"'))
+
+
 def test_a_clip_comes_back_within_the_stated_grids(members: dict[str, bytes]) -> None:
     clip = make_clip()
     back = decode_clip(members.__getitem__, tuple(members))
@@ -54,7 +86,7 @@ def test_a_clip_comes_back_within_the_stated_grids(members: dict[str, bytes]) ->
         np.testing.assert_allclose(
             getattr(back.points, name), getattr(clip.points, name), atol=tolerance * 1.01, rtol=1e-6
         )
-    for name in ("rgb", "camera", "frame", "sensor", "intensity", "in_view", "flow_class", "bucket"):
+    for name in ("rgb", "camera", "frame", "sensor", "agent", "intensity", "in_view", "flow_class", "bucket"):
         np.testing.assert_array_equal(getattr(back.points, name), getattr(clip.points, name))
     for view, original in zip(back.views, clip.views, strict=True):
         np.testing.assert_array_equal(view.depth_visible, original.depth_visible)

@@ -286,6 +286,8 @@ def test_values_for_people() -> None:
         "features.neighbours": 3,
         "features.view_cameras": ["front_camera"],
         "features_version": 1,
+        "source": "pandaset",
+        "source_version": 1,
         "x": [],
         "y.0.z": None,
     }

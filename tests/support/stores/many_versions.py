@@ -24,7 +24,12 @@ from store_schema.version.write import write_version
 from tests.support.scenes.toy import make_clip
 from tests.support.stores.toy_store import encode, toy_log_row
 
-CONFIG = {"features": {"view_cameras": ["front_camera"], "neighbours": 3}, "features_version": 1}
+CONFIG = {
+    "features": {"view_cameras": ["front_camera"], "neighbours": 3},
+    "features_version": 1,
+    "source": "pandaset",
+    "source_version": 1,
+}
 
 
 def tiny_clip(log_id: str, start: int = 0, setting: str = "evaluation", seed: int = 0) -> Clip:
