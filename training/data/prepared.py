@@ -77,15 +77,24 @@ class PreparedClips:
         self._made = _Recent[dict[str, Content]](memory_clips)
 
     def num_targets(self, clip_id: str) -> int:
-        """Target views of a clip, told from the index alone: nothing is read, every used frame has the same cameras.
+        """Target views of a clip: told from the index where every frame has every camera, else from its header.
 
         Raises:
             ValueError: the clip has no target in the frame that all targets are to be of.
+            CorruptShardError: the header has to be read and is not what was written.
         """
         record = self._records[clip_id]
         images = sum(name not in TABLE_MEMBERS for name in self._dataset.members[clip_id])
-        used = len({*record.input_frames, *record.target_frames})
-        return images * len(self._target_frames(clip_id)) // used
+        cameras = len(self._dataset.manifest.config.get("features", {}).get("view_cameras", ()))
+        if images == cameras * len({*record.input_frames, *record.target_frames}):
+            return cameras * len(self._target_frames(clip_id))
+        return len(self._targets(clip_id))
+
+    def _targets(self, clip_id: str) -> list[tuple[int, ViewHeader]]:
+        """Target views with their place among all views of the clip."""
+        frames = self._target_frames(clip_id)
+        header = self._headers.get(clip_id, lambda: self._header(clip_id))
+        return [(index, view) for index, view in enumerate(header.views) if view.frame in frames]
 
     def _target_frames(self, clip_id: str) -> tuple[int, ...]:
         record = self._records[clip_id]
@@ -107,13 +116,7 @@ class PreparedClips:
         clip_id = place.clip_id
         scene = self._scenes.get(clip_id, lambda: self._packed_scene(clip_id))
         header = self._headers.get(clip_id, lambda: self._header(clip_id))
-        frames = self._target_frames(clip_id)
-        targets = [(index, view) for index, view in enumerate(header.views) if view.frame in frames]
-        if len(targets) != self.num_targets(clip_id):
-            raise ValueError(
-                f"clip {clip_id} has {len(targets)} target views, its members tell of {self.num_targets(clip_id)}: "
-                "build the dataset version again"
-            )
+        targets = self._targets(clip_id)
         wanted = [targets[number] for number in place.views]
         files = self._dataset.read_members(clip_id, [view.member for _, view in wanted])
         try:

@@ -23,13 +23,15 @@ from flux4d.gaussians import Gaussians
 from flux4d.network.model import Flux4D
 from flux4d.network.weights import load_network, save_weights
 from flux4d.supervision.target import Target
+from store_schema.camera_model import OpenCVDistortion, OpenCVFisheye, Pinhole
 from store_schema.clip import View
 from store_schema.codec import ViewHeader
 from store_schema.files.atomic import atomic_directory
 from training.data.sample import Sample
 
 SAMPLE, ABOUT = "sample.safetensors", "about.json"
-_SAMPLE_TYPES = (Cameras, Gaussians, Sample, Shutter, Target, View, ViewHeader)
+_LENSES = (Pinhole, OpenCVDistortion, OpenCVFisheye)
+_SAMPLE_TYPES = (Cameras, Gaussians, Sample, Shutter, Target, View, ViewHeader, *_LENSES)
 TYPES: Mapping[str, type] = {each.__name__: each for each in _SAMPLE_TYPES}
 """Dataclasses that may be in a sample: nothing else is ever made from what a file says."""
 
@@ -109,8 +111,15 @@ def unflatten(tensors: Mapping[str, Tensor], description: Any) -> Any:
         if kind == "dict":
             return {key: unflatten(tensors, each) for key, each in content.items()}
         if kind in TYPES:
-            return TYPES[kind](**{key: unflatten(tensors, each) for key, each in content.items()})
+            return _made(TYPES[kind], {key: unflatten(tensors, each) for key, each in content.items()})
     raise ValueError(f"{description!r} is nothing that flatten writes")
+
+
+def _made(kind: type, content: dict[str, Any]) -> Any:
+    names = {field.name for field in fields(kind)}
+    if strange := sorted(content.keys() ^ names):
+        raise ValueError(f"{kind.__name__} of another version of this package (it differs in {', '.join(strange)})")
+    return kind(**content)
 
 
 _LEAVES: dict[str, Callable[[Mapping[str, Tensor], str], Any]] = {

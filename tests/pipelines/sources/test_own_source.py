@@ -20,6 +20,7 @@ from pipelines.build.plan import BuildConfig
 from pipelines.build.run import BuildResult, build
 from pipelines.sources.registry import register, unregister
 from store_schema.camera_model import OpenCVFisheye
+from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import Dataset, open_dataset
 from store_schema.version.verify import verify_frames, verify_version
 from tests.support.logs.own_source import SOURCE, K, OwnLog, write_own_log
@@ -50,7 +51,7 @@ def registered() -> Iterator[None]:
 
 
 def run(root: Path, out: Path, **changes: object) -> BuildResult:
-    config = BuildConfig(root=root, out=out, workers=0, camera=CAMERAS, test_logs=("b",))
+    config = BuildConfig(root=root, out=out, workers=0, camera=CAMERAS, protocol=ClipProtocol(test_logs=("b",)))
     return build(replace(config, **changes), Console(quiet=True))
 
 

@@ -135,7 +135,7 @@ def test_a_name_is_given_once(own: Source) -> None:
 @pytest.mark.parametrize("where", [{"workers": 1}, {"workers": 0, "scheduler": "tcp://127.0.0.1:1"}])
 def test_workers_do_not_know_what_one_process_registered(own: Source, tmp_path: Path, where: dict) -> None:
     write_own_log(tmp_path / "logs" / "a", frames=1)
-    with pytest.raises(ValueError, match=r"workers do not know it: build with workers=0, or .*flux4d\.sources"):
+    with pytest.raises(ValueError, match=r"workers do not know it: build with workers=0, or .*flux4d_street\.sources"):
         build(BuildConfig(root=tmp_path / "logs", out=tmp_path / "store", **where), Console(quiet=True))
     assert not (tmp_path / "store").exists()
 
