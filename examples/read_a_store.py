@@ -75,7 +75,7 @@ for view in header["views"]:
 # -------------
 # The points of frame 0 in its image: pixel = K (world2cam point) / depth, pixel centres at +0.5. Warm is near.
 view = next(view for view in header["views"] if view["frame"] == 0)
-image = sample[f"f{view['frame']:02d}_{view['camera']}.jpg"].copy()  # [H, W, 3] uint8
+image = sample[view["member"]].copy()  # [H, W, 3] uint8
 ego02cam = np.linalg.inv(np.array(view["cam2ego0"]))
 own = xyz[points["frame"].to_numpy() == view["frame"]] @ ego02cam[:3, :3].T + ego02cam[:3, 3]
 own = own[own[:, 2] > 0.5]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipelines.build import BuildConfig, build
 from pipelines.synth import generate
+from store_schema.protocol import ClipProtocol
 
 SECONDS = 1.7
 """At 10 Hz these are 17 frames: one clip of 16 for evaluation."""
@@ -20,7 +21,8 @@ SECONDS = 1.7
 def make_small_store(folder: Path) -> str:
     """Write `folder`/logs and `folder`/store; returns the store."""
     generate(folder / "logs", logs=1, seconds=SECONDS, seed=0, preset="small")
-    build(BuildConfig(root=str(folder / "logs"), out=str(folder / "store"), workers=0, test_logs=("synth000",)))
+    protocol = ClipProtocol(test_logs=("synth000",))
+    build(BuildConfig(root=str(folder / "logs"), out=str(folder / "store"), workers=0, protocol=protocol))
     return str(folder / "store")
 
 

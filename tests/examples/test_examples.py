@@ -61,7 +61,7 @@ def test_a_store_is_read_where_this_project_cannot_be_imported(played: Played, t
     for view in clip.views:
         assert f"{view.camera}  {view.width}x{view.height}  {view.time:.3f} s" in said
     drawn = np.asarray(Image.open(tmp_path / "points.png")).astype(int)
-    plain = np.asarray(Image.open(io.BytesIO(clip.views[0].jpeg))).astype(int)
+    plain = np.asarray(Image.open(io.BytesIO(clip.views[0].image))).astype(int)
     assert drawn.shape == plain.shape
     assert 0.02 < (drawn != plain).any(axis=2).mean() < 0.5
 

@@ -177,7 +177,7 @@ def test_a_new_metric_is_measured_in_early_evaluations_and_shown_on_the_screen_b
     page = html.unescape((session.run / "report.html").read_text())
     assert "MAE of held-out views" in page
     assert "Scene flow, FD share" in page
-    assert page.count("MAE ↓") == 4  # the table of early evaluations: two roles, full and moving
+    assert page.count("MAE\u00a0↓") == 4  # the table of early evaluations: two roles, full and moving
     assert f"{value:.4f}" in page
     (compared,) = (line for line in session.printed.splitlines() if line.startswith("interpolation/mae "))
     assert f"{value:.4f}" in compared

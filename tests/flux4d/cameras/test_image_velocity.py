@@ -132,7 +132,9 @@ def test_what_is_rendered_moves_as_the_image_velocity_says(terms):
 
 def double(scene: Gaussians) -> Gaussians:
     values = {name: getattr(scene, name) for name in Gaussians.__dataclass_fields__}
-    return Gaussians(**{name: v.double() if v.is_floating_point() else v for name, v in values.items()})
+    return Gaussians(
+        **{name: v.double() if v is not None and v.is_floating_point() else v for name, v in values.items()}
+    )
 
 
 def test_a_static_point_drifts_as_its_image_velocity_says():

@@ -110,7 +110,7 @@ def test_a_file_in_the_place_of_a_folder(
     (tmp_path / "out").write_text("")
     (tmp_path / "store").write_text("")
     verbs = {
-        "flux4d-build": (["build", "store", "--root", str(tmp_path)], "store: file exists"),
+        "flux4d-build": (["build", "store", "--root", str(tmp_path), "--source", "pandaset"], "store: file exists"),
         "flux4d-train": (["cpu", str(store), "--out", "run"], "run"),
         "flux4d-eval": (["report", "out"], "out/evaluation.json is missing"),
     }
