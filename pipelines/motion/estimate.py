@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 from pipelines.motion.config import MotionConfig
 from pipelines.motion.sweeps import MotionSweep
-from pipelines.motion import ground, persistence, clusters, distance, search, hashing
+from pipelines.motion import rays, ground, persistence, clusters, distance, search, hashing
 
 CLOCK = defaultdict(float)
 class clock:
@@ -35,7 +35,7 @@ class Prep:
     x: object; use: object; away: object; low: object; corner: object; keys: object; ego: object
 @dataclass
 class Free:
-    rows: object; x: object; t: object; free: object; lab: object; n: int; grid: object; corner: object; share: object; starts: object; order: object; judged: object
+    rows: object; x: object; t: object; free: object; lab: object; n: int; grid: object; corner: object; share: object; through: object; met: object; clear: object; starts: object; order: object; judged: object
 
 class Window:
     """Stage results of a log, each a function of the sweeps around its frame."""
@@ -62,6 +62,14 @@ class Window:
         with clock('keys'):
             keys = np.unique(persistence.voxel_keys(x, use & (s.sensor == 0), away, np.array(c.voxel), np.array(c.voxel_ranges), 8.0))
         return Prep(x, use, away, low, corner, keys, ego)
+    def rays(self, f):
+        s = self.s[f]; p = self.get('prep', f); c = self.c
+        with clock('rays sort'):
+            g = f - 1 if f else min(1, len(self.s) - 1)
+            dt = s.time - self.s[g].time
+            rate = (s.ego[:3, 3] - self.s[g].ego[:3, 3]) / dt if dt else np.zeros(3)
+            origin = s.ego[:3, 3] + s.ego[:3, 2] * c.lidar_height
+            return rays.sort_returns(s.points, s.times, p.use & (s.sensor == 0), origin, rate, s.time, c.columns)
     def height(self, f):
         c = self.c; p = self.get('prep', f)
         with clock('ground'):
@@ -84,8 +92,18 @@ class Window:
             table, masks = hashing.empty_table(sum(len(o.keys) for o in others) // 2)
             for b, o in enumerate(others): hashing.insert_all(o.keys, 1 << b, table, masks)
             got = persistence.hits(x, np.ones(len(x), bool), p.away[rows], np.array(c.voxel), np.array(c.voxel_ranges), table, masks)
-            share = np.bitwise_count(got) / max(len(others), 1)
-        free = share < c.persistent_share
+        ask = np.bitwise_count(got) < c.persistent_share * len(others)
+        clear = np.zeros_like(got); met = np.zeros_like(got); every = np.ones(len(x), bool)
+        near = [f + o for o in c.persistence_offsets if 0 <= f + o < len(self.s)]
+        for b, g in enumerate(near):
+            R = self.get('rays', g)
+            with clock('rays ask'):
+                rays.evidence(x, every, *R, c.gap, c.ray_near, c.ray_wide, 1 << b, met, clear)
+        rest = met | (got & ~clear)
+        share = np.bitwise_count(rest) / np.maximum(np.bitwise_count(rest | clear), 1)
+        loose = (share < c.persistent_share) & (np.bitwise_count(clear) >= 2)
+        free = loose | ask
+        seen_through = loose
         with clock('cluster'):
             lab, n = clusters.connected(x, c.cluster_cell, 1.0, hashing.empty_table(len(x))[0])
             size = np.bincount(lab, minlength=n); loose = np.bincount(lab, free, minlength=n) / np.maximum(size, 1)
@@ -104,7 +122,7 @@ class Window:
             N = int(2 * (c.far + 4) / 0.1); corner = np.floor(p.ego[:2]) - (c.far + 4)
             grid = np.empty((N, N), np.uint8)
             distance.splat_distance(xf, corner, 0.1, self.stencil, grid)
-        return Free(rows[keep], xf, s.times[rows[keep]], None, lab, n, grid, corner, share[keep], starts, order, rows)
+        return Free(rows[keep], xf, s.times[rows[keep]], None, lab, n, grid, corner, share[keep], seen_through[keep], np.bitwise_count(met)[keep], np.bitwise_count(clear)[keep], starts, order, rows)
     def found(self, f):
         c = self.c; F = self.get('free', f); s = self.s
         hops = sorted([h for h in c.hops if 0 <= f + h < len(s)], key=lambda h: (abs(h), h))
@@ -115,6 +133,7 @@ class Window:
             grids = np.stack([g.grid for g in G]); corners = np.stack([g.corner for g in G])
         dts = np.array([s[f + h].time - s[f].time for h in hops])
         near = sum(abs(h) == 1 for h in hops) or 1
+        M = np.bincount(F.lab, F.met, minlength=F.n); C = np.bincount(F.lab, F.clear, minlength=F.n); through = C >= c.clear_ratio * M
         with clock('search'):
             for a in range(F.n):
                 r = F.order[F.starts[a]:F.starts[a + 1]]
@@ -125,7 +144,7 @@ class Window:
                 vx, vy, rest, best = search.search_cluster(np.ascontiguousarray(p), dts, grids, corners, 10.0, near, 2.0, int(c.max_speed / 2), 6, c.speed_weight * 250 / c.cap)
                 rest, best = rest / 250 * c.cap, best / 250 * c.cap
                 v[a] = vx, vy; cost[a] = rest, best
-                if np.hypot(vx, vy) >= c.min_speed and best < c.max_cost and rest - best > max(c.gain, c.gain_ratio * best): st[a] = 2
+                if through[a] and np.hypot(vx, vy) >= c.min_speed and best < c.max_cost and rest - best > max(c.gain, c.gain_ratio * best): st[a] = 2
                 elif rest < c.rest_cost: st[a] = 1
         return v, st, cost
     def labels(self, f):
@@ -181,11 +200,12 @@ class Window:
         with clock('low'):
             mv = np.flatnonzero(pst == 2)
             if len(mv):
-                lg = np.empty((1240, 1240), np.int32); label_grid(F.x[mv], mv.astype(np.int32), F.corner, 0.2, lg)
                 done = np.zeros(len(P.x), bool); done[F.rows] = True
-                lowp = np.flatnonzero(~done & P.use & (h > 0.08) & (h <= c.low) & (s.sensor == 0))
-                ij = np.floor((P.x[lowp, :2] - F.corner) / 0.2).astype(int); hit = lg[ij[:, 0].clip(0, 1239), ij[:, 1].clip(0, 1239)]
-                ok = hit >= 0; vel[lowp[ok], :2] = pv[hit[ok]]; state[lowp[ok]] = 2
+                for lo, hi, cell in ((-0.03, 0.1, c.foot_cell), (0.1, c.low, 0.2)):
+                    n = int(248 / cell); lg = np.empty((n, n), np.int32); label_grid(F.x[mv], mv.astype(np.int32), F.corner, cell, lg)
+                    lowp = np.flatnonzero(~done & P.use & (h > lo) & (h <= hi) & (s.sensor == 0))
+                    ij = np.floor((P.x[lowp, :2] - F.corner) / cell).astype(int); hit = lg[ij[:, 0].clip(0, n - 1), ij[:, 1].clip(0, n - 1)]
+                    ok = hit >= 0; vel[lowp[ok], :2] = pv[hit[ok]]; state[lowp[ok]] = 2
         reason = np.full(len(P.x), 10, np.int8)  # 10 outside
         reason[P.use & (h <= 0.08)] = 11; reason[P.use & (h > 0.08) & (h <= c.low)] = 12; reason[P.use & (h >= c.high)] = 13
         reason[s.sensor == 1] = 14
