@@ -30,7 +30,7 @@ class MotionConfig:
     max_extent: float = 18.0
     sample: int = 64
     cap: float = 1.0
-    hops: tuple[int, ...] = (-3, -2, -1, 1, 2, 3)
+    hops: tuple[int, ...] = (-5, -3, -2, -1, 1, 2, 3, 5)
     max_speed: float = 36.0
     speed_weight: float = 0.004
     min_speed: float = 0.5
@@ -49,3 +49,10 @@ class MotionConfig:
     ray_wide: float = 0.01
     clear_ratio: float = 0.2
     foot_cell: float = 0.1
+    turn_cost: float = 0.06
+    turn_rates: tuple[float, ...] = (-1.4, -1.05, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.05, 1.4)
+    turn_gain: float = 0.8
+    strong_gain: float = 0.25
+    cluster_ranges: tuple[float, ...] = (25.0, 55.0)
+    cluster_sizes: tuple[tuple[float, float], ...] = ((0.45, 1.0), (0.6, 1.2), (0.8, 1.4))
+    strong_clear: float = 0.03

@@ -40,7 +40,7 @@ class Free:
 class Window:
     """Stage results of a log, each a function of the sweeps around its frame."""
     def __init__(self, sweeps, config=MotionConfig()):
-        self.s, self.c = sweeps, config; self.memo = {}
+        self.s, self.c = sweeps, config; self.memo = {}; self.turns = {}
         self.size = 256
         self.stencil = distance.distance_stencil(0.1, config.cap)
     def get(self, name, f):
@@ -104,8 +104,9 @@ class Window:
         loose = (share < c.persistent_share) & (np.bitwise_count(clear) >= 2)
         free = loose | ask
         seen_through = loose
+        lev = np.searchsorted(np.array(c.cluster_ranges), p.away[rows], side='right'); sizes = np.array(c.cluster_sizes)
         with clock('cluster'):
-            lab, n = clusters.connected(x, c.cluster_cell, 1.0, hashing.empty_table(len(x))[0])
+            lab, n = clusters.connected(x, lev, sizes, hashing.empty_table(len(x))[0])
             size = np.bincount(lab, minlength=n); loose = np.bincount(lab, free, minlength=n) / np.maximum(size, 1)
             lo = np.full((n, 2), np.inf); hi = -lo
             order = np.argsort(lab, kind='stable'); starts = np.searchsorted(lab[order], np.arange(n))
@@ -116,7 +117,7 @@ class Window:
         keep = np.flatnonzero(free)
         xf = x[keep]
         with clock('cluster'):
-            lab, n = clusters.connected(xf, c.cluster_cell, 1.0, hashing.empty_table(len(xf))[0])
+            lab, n = clusters.connected(xf, lev[keep], sizes, hashing.empty_table(len(xf))[0])
             order = np.argsort(lab, kind='stable'); starts = np.searchsorted(lab[order], np.arange(n + 1))
         with clock('dt'):
             N = int(2 * (c.far + 4) / 0.1); corner = np.floor(p.ego[:2]) - (c.far + 4)
@@ -127,7 +128,7 @@ class Window:
         c = self.c; F = self.get('free', f); s = self.s
         hops = sorted([h for h in c.hops if 0 <= f + h < len(s)], key=lambda h: (abs(h), h))
         G = [self.get('free', f + h) for h in hops]
-        v = np.zeros((F.n, 2)); st = np.zeros(F.n, np.int8); cost = np.ones((F.n, 2))
+        self.turns[f] = W = np.zeros((F.n, 3)); v = np.zeros((F.n, 2)); st = np.zeros(F.n, np.int8); cost = np.ones((F.n, 2))
         if not hops: return v, st, cost
         with clock('stack'):
             grids = np.stack([g.grid for g in G]); corners = np.stack([g.corner for g in G])
@@ -142,9 +143,14 @@ class Window:
                 if np.ptp(p, axis=0).max() > c.max_extent: continue
                 if len(p) > c.sample: p = p[(np.arange(c.sample) * len(p)) // c.sample]
                 vx, vy, rest, best = search.search_cluster(np.ascontiguousarray(p), dts, grids, corners, 10.0, near, 2.0, int(c.max_speed / 2), 6, c.speed_weight * 250 / c.cap)
+                if len(p) >= 20 and best / 250 * c.cap > c.turn_cost and np.ptp(p, axis=0).max() > 1.5:
+                    p = np.ascontiguousarray(p)
+                    with clock('turn'):
+                        tx, ty, tw, tb = search.search_turn(p, vx, vy, best, dts, grids, corners, 10.0, np.array(c.turn_rates), c.speed_weight * 250 / c.cap)
+                    if tb < c.turn_gain * best and (best - tb) / 250 * c.cap > 0.02: vx, vy, best = tx, ty, tb; W[a] = tw, p[:, 0].mean(), p[:, 1].mean()
                 rest, best = rest / 250 * c.cap, best / 250 * c.cap
                 v[a] = vx, vy; cost[a] = rest, best
-                if through[a] and np.hypot(vx, vy) >= c.min_speed and best < c.max_cost and rest - best > max(c.gain, c.gain_ratio * best): st[a] = 2
+                if (through[a] or (C[a] >= c.strong_clear * M[a] and len(r) >= 20 and np.ptp(p[:, :2], axis=0).max() > 1.0 and rest - best > c.strong_gain and best < 0.35 * rest)) and np.hypot(vx, vy) >= c.min_speed and best < c.max_cost and rest - best > max(c.gain, c.gain_ratio * best): st[a] = 2
                 elif rest < c.rest_cost: st[a] = 1
         return v, st, cost
     def labels(self, f):
@@ -178,7 +184,7 @@ class Window:
         c = self.c; F = self.get('free', f); P = self.get('prep', f); v, st, share = self.get('agreed', f); h = self.get('height', f); s = self.s[f]
         vel = np.zeros((len(P.x), 3), np.float32); conf = np.ones(len(P.x), np.float32)
         state = np.ones(len(P.x), np.int8)
-        pst = st[F.lab]; pv = v[F.lab].copy(); pv[pst != 2] = 0
+        pst = st[F.lab]; W = self.turns[f][F.lab]; pv = v[F.lab].copy(); pv[:, 0] -= W[:, 0] * (F.x[:, 1] - W[:, 2]); pv[:, 1] += W[:, 0] * (F.x[:, 0] - W[:, 1]); pv[pst != 2] = 0
         # fill unknown
         unk = pst == 0
         tot = np.zeros((len(F.x), 2)); tot2 = np.zeros((len(F.x), 2)); w = np.zeros(len(F.x))

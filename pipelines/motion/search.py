@@ -107,3 +107,85 @@ def search_cluster(
         if c < best:
             best, bx, by = c, x, y
     return bx, by, rest, best
+
+
+@_kernel
+def turning_cost(
+    pts: NDArray[np.float64],
+    cx: float,
+    cy: float,
+    vx: float,
+    vy: float,
+    w: float,  # rad/s
+    dts: NDArray[np.float64],
+    grids: NDArray[np.uint8],
+    corners: NDArray[np.float64],
+    inv_cell: float,
+) -> int:
+    """Sum of distance bytes when the cluster also turns about (cx, cy) and its path bends with it."""
+    total = 0
+    n, m = grids.shape[1], grids.shape[2]
+    for k in range(len(dts)):
+        a = w * dts[k]
+        s, c = a * (1 - a * a / 6 * (1 - a * a / 20)), 1 - a * a / 2 * (1 - a * a / 12)
+        h = a / 2
+        hs, hc = h * (1 - h * h / 6), 1 - h * h / 2 * (1 - h * h / 12)
+        ox = cx + (hc * vx - hs * vy) * dts[k] - corners[k, 0]
+        oy = cy + (hs * vx + hc * vy) * dts[k] - corners[k, 1]
+        for i in range(len(pts)):
+            x, y = pts[i, 0] - cx, pts[i, 1] - cy
+            u = np.int64((c * x - s * y + ox) * inv_cell)
+            v = np.int64((s * x + c * y + oy) * inv_cell)
+            if u < 0 or v < 0 or u >= n or v >= m:
+                total += 250
+            else:
+                total += grids[k, u, v]
+    return total
+
+
+@_kernel
+def search_turn(
+    pts: NDArray[np.float64],
+    vx: float,
+    vy: float,
+    best: float,
+    dts: NDArray[np.float64],
+    grids: NDArray[np.uint8],
+    corners: NDArray[np.float64],
+    inv_cell: float,
+    rates: NDArray[np.float64],
+    penalty: float,
+) -> tuple[float, float, float, float]:
+    """The best vx, vy, yaw rate and cost from a translation on; the yaw rate stays 0 where nothing is better."""
+    K, n = len(dts), len(pts)
+    cx, cy = 0.0, 0.0
+    for i in range(n):
+        cx += pts[i, 0]
+        cy += pts[i, 1]
+    cx, cy = cx / n, cy / n
+    bx, by, bw = vx, vy, 0.0
+    for r in range(len(rates)):
+        w = rates[r]
+        x, y = vx, vy
+        c = turning_cost(pts, cx, cy, x, y, w, dts, grids, corners, inv_cell) / (K * n) + penalty * np.sqrt(x * x + y * y)
+        step = 1.6
+        while step > 0.08:
+            moved, rounds = True, 0
+            while moved and rounds < 4:
+                moved = False
+                rounds += 1
+                px, py = x, y
+                for u in range(-1, 2):
+                    for q in range(-1, 2):
+                        if u == 0 and q == 0:
+                            continue
+                        tx, ty = px + u * step, py + q * step
+                        t = turning_cost(pts, cx, cy, tx, ty, w, dts, grids, corners, inv_cell) / (K * n) + penalty * np.sqrt(
+                            tx * tx + ty * ty
+                        )
+                        if t < c:
+                            c, x, y, moved = t, tx, ty, True
+            step /= 2
+        if c < best:
+            best, bx, by, bw = c, x, y, w
+    return bx, by, bw, best
