@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipelines.motion.hashing import cell_key, find, slot_of
+from pipelines.motion.voxels import cell_key, find, slot_of
 
 _kernel = njit(cache=True, nogil=True)
 

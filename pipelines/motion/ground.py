@@ -15,10 +15,10 @@ def lowest(
     use: NDArray[np.bool_],  # [P]
     corner: NDArray[np.int64],  # [2] cell of the grid's first row and column
     cell: float,
-    low: NDArray[np.float32],  # [N, N] m; written
-) -> None:
-    """Lowest return of each cell, infinite where there is none."""
-    low[:] = np.inf
+    side: int,
+) -> NDArray[np.float32]:
+    """Lowest return of each cell [side, side] m, infinite where there is none."""
+    low = np.full((side, side), np.float32(np.inf))
     for i in range(len(points)):
         if not use[i]:
             continue
@@ -26,15 +26,17 @@ def lowest(
         b = np.int64(np.floor(points[i, 1] / cell)) - corner[1]
         if 0 <= a < low.shape[0] and 0 <= b < low.shape[1]:
             low[a, b] = min(low[a, b], np.float32(points[i, 2]))
+    return low
 
 
 @_kernel
-def second_lowest(lows: NDArray[np.float32], shifts: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-    """Second lowest over sweeps [S, N, N]; a lone value counts where no other sweep has one.
+def second_lowest(lows: NDArray[np.float32], shifts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Second lowest over sweeps [S, N, N], each shifted by cells [S, 2]; a lone value counts where no other sweep has one.
 
     One return below the road (a mirror image in a puddle) must not lower it.
     """
-    n = out.shape[0]
+    n = lows.shape[1]
+    out = np.empty((n, n), np.float32)
     for a in range(n):
         for b in range(n):
             first, second = np.float32(np.inf), np.float32(np.inf)
@@ -47,11 +49,12 @@ def second_lowest(lows: NDArray[np.float32], shifts: NDArray[np.int64], out: NDA
                     elif value < second:
                         second = value
             out[a, b] = second if second < np.inf else first
+    return out
 
 
 @_kernel
-def lower_envelope(low: NDArray[np.float32], rise: float, reach: int, out: NDArray[np.float32]) -> None:
-    """Lower each cell to what its neighbours allow: ``out[c] <= low[n] + rise * distance in cells``, n up to `reach` off.
+def lower_envelope(low: NDArray[np.float32], rise: float, reach: int) -> NDArray[np.float32]:
+    """Each cell as low as its neighbours allow: ``low[n] + rise * distance in cells``, n up to `reach` off.
 
     A car's own cells hold no road; the road beside it does. One deep cell lowers nothing beyond the reach.
     """
@@ -60,7 +63,7 @@ def lower_envelope(low: NDArray[np.float32], rise: float, reach: int, out: NDArr
     for u in range(-reach, reach + 1):
         for w in range(-reach, reach + 1):
             cost[u + reach, w + reach] = np.float32(rise * np.sqrt(u * u + w * w))
-    out[:] = np.inf
+    out = np.full((n, m), np.float32(np.inf))
     for a in range(n):
         for b in range(m):
             if not low[a, b] < np.inf:
@@ -70,6 +73,7 @@ def lower_envelope(low: NDArray[np.float32], rise: float, reach: int, out: NDArr
                     v = low[a, b] + cost[u - a + reach, w - b + reach]
                     if v < out[u, w]:
                         out[u, w] = v
+    return out
 
 
 @_kernel
@@ -87,12 +91,15 @@ def heights(
 
 
 @_kernel
-def drop_pits(low: NDArray[np.float32], depth: float, support: int, out: NDArray[np.float32]) -> None:
-    """Keep a cell only with company: `support` of the 24 around are at most `depth` higher. Mirror images have none."""
+def drop_pits(low: NDArray[np.float32], depth: float) -> NDArray[np.float32]:
+    """Keep a cell with company only: two, and a fifth, of the 80 around are at most `depth` m higher.
+
+    Mirror images lie below the road, a few cells in a place; a ring of road that no other is near has itself.
+    """
     n, m = low.shape
+    out = np.full((n, m), np.float32(np.inf))
     for a in range(n):
         for b in range(m):
-            out[a, b] = np.inf
             if not low[a, b] < np.inf:
                 continue
             count, others = -1, -1
@@ -102,5 +109,6 @@ def drop_pits(low: NDArray[np.float32], depth: float, support: int, out: NDArray
                         others += 1
                     if low[u, w] < low[a, b] + np.float32(depth):
                         count += 1
-            if count >= support and 5 * count >= others:
+            if count >= 2 and 5 * count >= others:
                 out[a, b] = low[a, b]
+    return out

@@ -12,9 +12,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 _kernel = njit(cache=True, nogil=True)
-_inlined = njit(cache=True, nogil=True, inline="always")
-
-HIDDEN, AT_REST, CLEAR = 0, 1, 2
 
 
 @_kernel
@@ -45,11 +42,16 @@ def sort_returns(
     rate: NDArray[np.float64],  # [3] m/s of the LiDAR
     stamp: float,
     columns: int,
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
-    """Returns by column and slope: starts [C + 1], slope and horizontal range of each, origin of each column [C, 3]."""
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns by column and slope.
+
+    Returns:
+        starts [C + 1] of the columns, slope and horizontal range (m) of each return, LiDAR position of each column
+        [C, 3] m, and its time after the stamp [C] s.
+    """
     n = len(points)
     column = np.empty(n, np.int32)
-    slope, away = np.empty(n, np.float32), np.empty(n, np.float32)
+    slope, away = np.empty(n), np.empty(n)
     starts = np.zeros(columns + 1, np.int32)
     when = np.zeros(columns)
     for i in range(n):
@@ -66,34 +68,37 @@ def sort_returns(
         column[i] = min(columns - 1, np.int32(turn_of(x, y) * columns))
         starts[column[i] + 1] += 1
         when[column[i]] += lag
-    centre = np.empty((columns, 3))
+    centre, lags = np.empty((columns, 3)), np.zeros(columns)
     last = 0.0
     for c in range(columns):
         if starts[c + 1] > 0:
             last = when[c] / starts[c + 1]
+        lags[c] = last
         for k in range(3):
             centre[c, k] = origin[k] + rate[k] * last
     for c in range(columns):
         starts[c + 1] += starts[c]
+    # One whole number per return sorts by slope, then range: no tie is left to the order of the points.
     fill = starts[:-1].copy()
-    s, r = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.float32)
+    keys = np.empty(starts[-1], np.int64)
     for i in range(n):
         if column[i] >= 0:
             at = fill[column[i]]
-            s[at], r[at] = slope[i], away[i]
+            steep = min(max(slope[i], -1000.0), 1000.0)
+            keys[at] = np.int64(np.floor(steep * 1e6)) * 1048576 + np.int64(min(away[i], 1000.0) * 1000.0)
             fill[column[i]] = at + 1
+    slopes, ranges = np.empty(len(keys), np.float32), np.empty(len(keys), np.float32)
     for c in range(columns):
-        low, high = starts[c], starts[c + 1]
-        order = np.argsort(s[low:high])
-        s[low:high] = s[low:high][order]
-        r[low:high] = r[low:high][order]
-    return starts, s, r, centre
+        keys[starts[c] : starts[c + 1]].sort()
+    for i in range(len(keys)):
+        ranges[i] = (keys[i] & 1048575) * 0.001
+        slopes[i] = (keys[i] >> 20) * 1e-6
+    return starts, slopes, ranges, centre, lags
 
 
 @_kernel
 def evidence(
     points: NDArray[np.float64],  # [Q, 3] m
-    ask: NDArray[np.bool_],
     starts: NDArray[np.int32],
     slopes: NDArray[np.float32],
     ranges: NDArray[np.float32],
@@ -101,15 +106,13 @@ def evidence(
     gap: float,  # most slope between a place and the returns it is compared with
     near: float,  # m
     wide: float,  # m per m of range
-    bit: int,
-    at_rest: NDArray[np.uint32],  # [Q] `bit` is set where a surface passes through the place
+    bit: np.uint32,
+    met: NDArray[np.uint32],  # [Q] `bit` is set where a surface passes through the place
     clear: NDArray[np.uint32],  # [Q] `bit` is set where the LiDAR looked past it
 ) -> None:
-    """What one sweep says about places."""
+    """What one sweep says about places: a surface there, or clear air in all columns that tell; else nothing is set."""
     columns = len(centre)
     for i in range(len(points)):
-        if not ask[i]:
-            continue
         c = 0
         x, y, r = 0.0, 0.0, 0.0
         o = 0
@@ -123,7 +126,7 @@ def evidence(
             continue
         slope = (points[i, 2] - centre[o, 2]) / r
         tolerance = near + wide * r
-        far, met, seen = 0, 0, 0
+        past, there, seen = 0, 0, 0
         for d in range(-1, 2):
             k = (c + d) % columns
             low, high = starts[k], starts[k + 1]
@@ -141,12 +144,12 @@ def evidence(
             seen += 1
             shortest, longest = min(ranges[a], ranges[a - 1]), max(ranges[a], ranges[a - 1])
             if shortest > r + tolerance:
-                far += 1
+                past += 1
             elif abs(ranges[a] - r) < tolerance or abs(ranges[a - 1] - r) < tolerance or (
                 longest > r and longest - shortest < 1.5
             ):
-                met += 1
-        if met > 0:
-            at_rest[i] |= np.uint32(bit)
-        elif far == seen and far >= 2:
-            clear[i] |= np.uint32(bit)
+                there += 1
+        if there > 0:
+            met[i] |= bit
+        elif past == seen and past >= 2:
+            clear[i] |= bit

@@ -1,10 +1,18 @@
-"""The velocity under which a cluster lands on returns of the sweeps around: coarse to fine over vx and vy."""
+"""The velocity under which a cluster lands on returns of the sweeps around: coarse to fine, then turns too."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from pipelines.motion.agreement import MOVES, RESTS, UNKNOWN, ClusterMotion
+from pipelines.motion.candidates import FreeReturns
+from pipelines.motion.config import MotionConfig
+from pipelines.motion.maps import FULL
+from pipelines.motion.rays import turn_of
 
 _kernel = njit(cache=True, nogil=True)
 
@@ -144,6 +152,15 @@ def turning_cost(
 
 
 @_kernel
+def mean_point(pts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of points [n, 2], summed in their order."""
+    out = np.zeros(2)
+    for i in range(len(pts)):
+        out += pts[i]
+    return out / len(pts)
+
+
+@_kernel
 def search_turn(
     pts: NDArray[np.float64],
     vx: float,
@@ -158,11 +175,8 @@ def search_turn(
 ) -> tuple[float, float, float, float]:
     """The best vx, vy, yaw rate and cost from a translation on; the yaw rate stays 0 where nothing is better."""
     K, n = len(dts), len(pts)
-    cx, cy = 0.0, 0.0
-    for i in range(n):
-        cx += pts[i, 0]
-        cy += pts[i, 1]
-    cx, cy = cx / n, cy / n
+    centre = mean_point(pts)
+    cx, cy = centre[0], centre[1]
     bx, by, bw = vx, vy, 0.0
     for r in range(len(rates)):
         w = rates[r]
@@ -189,3 +203,107 @@ def search_turn(
         if c < best:
             best, bx, by, bw = c, x, y, w
     return bx, by, bw, best
+
+
+def cluster_motion(
+    free: FreeReturns,
+    around: Sequence[FreeReturns],
+    columns: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    config: MotionConfig,
+) -> ClusterMotion:
+    """The motion of every cluster of a sweep.
+
+    Args:
+        free: the sweep's free returns.
+        around: those of the sweeps it must land on, nearest in time first.
+        columns: where the LiDAR was [C, 3] m, and its time after the stamp [C] s, for each column of azimuth: of this
+            sweep and of the first two around.
+        config: constants.
+    """
+    count = free.count
+    state, turn = np.full(count, UNKNOWN, np.int8), np.zeros(count)
+    velocity, centre, cost = np.zeros((count, 2)), np.zeros((count, 2)), np.ones((count, 2))
+    motion = ClusterMotion(state, velocity, turn, centre, cost, np.zeros(count))
+    if not around:
+        return motion
+    dts = np.array([one.time - free.time for one in around])
+    maps, corners = np.stack([one.distance for one in around]), np.stack([one.corner for one in around])
+    nearest = int((np.abs(np.abs(dts) - np.abs(dts[0])) < 0.5 * np.abs(dts[0])).sum())
+    metre, fine = FULL / config.cap, 1.0 / config.cell
+    penalty, reach = config.speed_weight * metre, int(config.max_speed / config.coarse_step)
+    for row in range(count):
+        mine = free.order[free.start[row] : free.start[row + 1]]
+        points = free.points[mine, :2]
+        extent = np.ptp(points, axis=0).max()
+        if len(mine) < config.min_points or extent > config.max_extent:
+            continue
+        if len(points) > config.sample:
+            points = points[np.arange(config.sample) * len(points) // config.sample]
+        points = np.ascontiguousarray(points)
+        vx, vy, rest, best = search_cluster(
+            points, dts, maps, corners, fine, nearest, config.coarse_step, reach, config.candidates, penalty
+        )
+        centre[row] = mean_point(points)
+        if best > config.turn_cost * metre and len(points) >= config.turn_points and extent > config.turn_extent:
+            tx, ty, rate, turned = search_turn(
+                points, vx, vy, best, dts, maps, corners, fine, np.array(config.turn_rates), penalty
+            )
+            if turned < config.turn_gain * best:
+                vx, vy, turn[row], best = tx, ty, rate, turned
+        scale = _time_scale(centre[row], (vx, vy), free.time, [one.time for one in around[:2]], columns)
+        velocity[row], turn[row], cost[row] = (vx * scale, vy * scale), turn[row] * scale, (rest / metre, best / metre)
+        seen = int(free.met[row]), int(free.clear[row])
+        state[row] = _verdict(velocity[row], cost[row], seen, len(mine), float(extent), config)
+    return motion
+
+
+def _verdict(
+    velocity: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    seen: tuple[int, int],
+    points: int,
+    extent: float,
+    config: MotionConfig,
+) -> int:
+    """Whether a cluster moves, rests, or cannot be told."""
+    rest, best = cost
+    met, clear = seen
+    strong = points >= config.strong_points and extent > config.strong_extent and clear >= config.strong_clear * met
+    strong &= rest - best > config.strong_gain and best < config.strong_ratio * rest
+    fast = np.sqrt(velocity[0] * velocity[0] + velocity[1] * velocity[1]) >= config.min_speed
+    better = best < config.max_cost and rest - best > max(config.gain, config.gain_ratio * best)
+    if fast and better and (strong or clear >= config.clear_ratio * met):
+        return MOVES
+    return RESTS if rest < config.rest_cost else UNKNOWN
+
+
+def _time_scale(
+    centre: NDArray[np.float64],
+    velocity: tuple[float, float],
+    time: float,
+    times: Sequence[float],
+    columns: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> float:
+    """Stamps' time over the returns' own time between the nearest sweeps: a thing that the beam follows is met later.
+
+    1 where the thing crosses the seam of the sweep, at which the times jump.
+    """
+    lag = _lag(centre[0], centre[1], *columns[0])
+    stamped = own = 0.0
+    for stamp, column in zip(times, columns[1:], strict=True):
+        dt = stamp - time
+        later = _lag(centre[0] + velocity[0] * dt, centre[1] + velocity[1] * dt, *column) - lag
+        if abs(later) > 0.3 * abs(dt):
+            return 1.0
+        stamped += abs(dt)
+        own += abs(dt + later)
+    return stamped / own if own else 1.0
+
+
+def _lag(x: float, y: float, centre: NDArray[np.float64], lags: NDArray[np.float64]) -> float:
+    """Time after the stamp at which the LiDAR looks to a place, s."""
+    column = 0
+    for _ in range(2):
+        turn = turn_of(x - centre[column, 0], y - centre[column, 1])
+        column = min(len(lags) - 1, int(turn * len(lags)))
+    return float(lags[column])
