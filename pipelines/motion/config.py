@@ -140,8 +140,10 @@ class MotionConfig:
     """m/s, where these differ by no more."""
     wheel_cell: float = 0.2
     """m, cells about a mover for what is 0.1 m or more above the ground,"""
-    foot_cell: float = 0.1
-    """m, and for what is lower, where most is road."""
+    foot_cell: float = 0.2
+    """m, and for what is lower,"""
+    foot_margin: float = 0.0
+    """m about the mover's box along its velocity: most of what is that low is road."""
     foot_height: float = 0.1
     """m, between the two."""
     forward_cell: float = 0.3

@@ -209,7 +209,9 @@ class MotionEstimator:
         low = np.flatnonzero(spinning)
         forward = np.flatnonzero(now.use & (now.sensor == 1) & (height > config.foot) & (height < config.high))
         points = np.ascontiguousarray(free.points[movers])
-        own = handover.claimed_low(points, now.points[low], height[low], free.corner, extent, config)
+        own = handover.claimed_low(
+            points, free.cluster[movers], planar[movers], now.points[low], height[low], free.corner, extent, config
+        )
         times = now.times[free.row[movers]]
         other = handover.claimed_forward(
             points, planar[movers], times, now.points[forward], now.times[forward], free.corner, extent, config

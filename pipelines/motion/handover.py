@@ -36,23 +36,75 @@ def mean_of_votes(
     return known, mean
 
 
+@_kernel
+def footprints(
+    points: NDArray[np.float64],  # [M, 3] m
+    label: NDArray[np.int32],  # [M]
+    velocity: NDArray[np.float64],  # [M, 2] m/s
+    clusters: int,
+) -> NDArray[np.float64]:
+    """Box of each cluster along its velocity, [C, 6]: direction x and y, least and most along it and across it."""
+    box = np.zeros((clusters, 6))
+    box[:, 2] = box[:, 4] = np.inf
+    box[:, 3] = box[:, 5] = -np.inf
+    for i in range(len(points)):
+        one = box[label[i]]
+        if one[0] == 0.0 and one[1] == 0.0:
+            speed = np.sqrt(velocity[i, 0] * velocity[i, 0] + velocity[i, 1] * velocity[i, 1])
+            one[0], one[1] = velocity[i, 0] / speed, velocity[i, 1] / speed
+        along = points[i, 0] * one[0] + points[i, 1] * one[1]
+        across = points[i, 1] * one[0] - points[i, 0] * one[1]
+        one[2], one[3] = min(one[2], along), max(one[3], along)
+        one[4], one[5] = min(one[4], across), max(one[5], across)
+    return box
+
+
+@_kernel
+def inside_footprint(
+    points: NDArray[np.float64],  # [Q, 3] m
+    label: NDArray[np.int32],  # [Q] the cluster to test, -1 none
+    box: NDArray[np.float64],  # [C, 6]
+    margin: float,
+) -> NDArray[np.bool_]:
+    """Which points lie in the box of their cluster, seen from above."""
+    out = np.zeros(len(points), np.bool_)
+    for i in range(len(points)):
+        if label[i] < 0:
+            continue
+        one = box[label[i]]
+        along = points[i, 0] * one[0] + points[i, 1] * one[1]
+        across = points[i, 1] * one[0] - points[i, 0] * one[1]
+        out[i] = one[2] - margin <= along <= one[3] + margin and one[4] - margin <= across <= one[5] + margin
+    return out
+
+
 def claimed_low(
     movers: NDArray[np.float64],  # [M, 3] m
+    label: NDArray[np.int32],  # [M] their clusters
+    velocity: NDArray[np.float64],  # [M, 2] m/s
     low: NDArray[np.float64],  # [Q, 3] m, returns near the ground
     height: NDArray[np.float32],  # [Q] m
     corner: NDArray[np.float64],
     extent: float,
     config: MotionConfig,
 ) -> NDArray[np.int32]:
-    """Row of the mover that each low return is a wheel or a foot of [Q], -1 none."""
-    out = np.full(len(low), -1, np.int32)
+    """Row of the mover that each low return is a wheel or a foot of [Q], -1 none.
+
+    What is well above the road must be near a return of the mover; at the height of the road, where most returns are
+    road, it must be under the mover too.
+    """
     rows = np.arange(len(movers), dtype=np.int32)
+    out = np.full(len(low), -1, np.int32)
+    box = footprints(movers, label, velocity, int(label.max()) + 1 if len(label) else 0)
     for cell, mine in (
         (config.foot_cell, height <= config.foot_height),
         (config.wheel_cell, height > config.foot_height),
     ):
         grid = label_map(movers, rows, corner, cell, int(extent / cell))
         out[mine] = look_up(low[mine], corner, cell, grid)
+    flat = (height <= config.foot_height) & (out >= 0)
+    under = inside_footprint(low, np.where(flat, np.append(label, -1)[out], -1).astype(np.int32), box, config.foot_margin)
+    out[flat & ~under] = -1
     return out
 
 
