@@ -44,7 +44,7 @@ def estimate_motion(sweeps: Sequence[MotionSweep], config: MotionConfig | None =
         names = np.where(before >= 0, names[before] if len(names) else -1, fresh).astype(np.int32)
         cluster = np.append(names, -1)[motion.cluster].astype(np.int32)
         motions.append(SweepMotion(motion.velocity, motion.confidence, cluster, motion.ground, motion.static))
-        estimator.forget(frame - config.reach if config else frame - MotionConfig().reach)
+        estimator.forget(frame - 2)
     return tuple(motions)
 
 
@@ -65,7 +65,7 @@ class MotionEstimator:
         return self._spread(frame), self._before(frame)
 
     def forget(self, frame: int) -> None:
-        """Drop what is kept of sweeps before `frame`."""
+        """Drop what is kept of sweeps before `frame`. It would be made again if it were needed."""
         for key in [key for key in self._kept if key[1] < frame]:
             del self._kept[key]
 
