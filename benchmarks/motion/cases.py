@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def real_case(log: Path, frames: Sequence[int] | None = None) -> Case:
     numbers = range(reader.num_frames) if frames is None else frames
     sweeps = tuple(reader.sweep(frame) for frame in numbers)
     truth = []
-    for now, after in zip(sweeps, sweeps[1:], strict=False):
+    for now, after in pairwise(sweeps):
         boxes = reader.cuboids(now.frame)
         if boxes is None:
             raise SystemExit(f"log {reader.log_id} has no cuboids in frame {now.frame}: there is nothing to score with")

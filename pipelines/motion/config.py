@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionConfig:
-    """What determines the motion of a log, beside its sweeps. Tuned on generated streets and frames 0..17 of log 002."""
+    """What determines the motion of a log, beside its sweeps. Tuned on generated streets and half of log 002."""
 
     # Which returns are looked at.
     far: float = 120.0
@@ -45,7 +45,7 @@ class MotionConfig:
     persistent_share: float = 0.75
     """A return is explained by rest when this share of the sweeps that can tell has one there."""
     columns: int = 720
-    """Columns of azimuth, half a degree: coarser than any spinning LiDAR's step, fine enough for a pedestrian at 50 m."""
+    """Columns of azimuth, half a degree: no finer than a spinning LiDAR's steps; a pedestrian's width at 50 m."""
     ray_gap: float = 0.03
     """Slope between a place and the returns above and below it: more than the gap between beams near the horizon."""
     ray_near: float = 0.3
@@ -155,7 +155,9 @@ class MotionConfig:
 
     def __post_init__(self) -> None:
         if len(self.persistence_offsets) > 32:
-            raise ValueError(f"persistence_offsets may name 32 sweeps (one bit each), got {len(self.persistence_offsets)}")
+            raise ValueError(
+                f"persistence_offsets may name 32 sweeps (one bit each), got {len(self.persistence_offsets)}"
+            )
         if not (len(self.voxels) == len(self.voxel_ranges) + 1 == 4):
             raise ValueError("voxels must be 4 sizes with 3 ranges between them")
         if len(self.cluster_cells) != len(self.cluster_ranges) + 1:

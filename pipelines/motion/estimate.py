@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from pipelines.motion.sweeps import MotionSweep, SweepMotion
 
 NAMES_PER_SWEEP = 1 << 14
 """Objects that may begin in one sweep: their numbers are the sweep's times this and up."""
+
+Stage = TypeVar("Stage")
 
 
 def estimate_motion(sweeps: Sequence[MotionSweep], config: MotionConfig | None = None) -> tuple[SweepMotion, ...]:
@@ -34,7 +37,7 @@ def estimate_motion(sweeps: Sequence[MotionSweep], config: MotionConfig | None =
         ValueError: stamps do not rise.
     """
     estimator = MotionEstimator(lambda frame: sweeps[frame], len(sweeps), config)
-    if any(after.time <= before.time for before, after in zip(sweeps, sweeps[1:], strict=False)):
+    if any(after.time <= before.time for before, after in pairwise(sweeps)):
         raise ValueError("the stamps of the sweeps must rise: sort the sweeps by time and pass each once")
     motions: list[SweepMotion] = []
     names = np.zeros(0, np.int32)
@@ -54,7 +57,7 @@ class MotionEstimator:
     def __init__(self, read: Callable[[int], MotionSweep], count: int, config: MotionConfig | None = None) -> None:
         """`read` gives the sweeps 0..count-1 of one log by number."""
         self._read, self._count, self._config = read, count, config or MotionConfig()
-        self._kept: dict[tuple[str, int], Any] = {}
+        self._kept: dict[tuple[str, int], object] = {}
 
     def motion(self, frame: int) -> tuple[SweepMotion, NDArray[np.int32]]:
         """Motion of one sweep, its clusters numbered from 0, and which cluster of the sweep before each one was.
@@ -69,10 +72,10 @@ class MotionEstimator:
         for key in [key for key in self._kept if key[1] < frame]:
             del self._kept[key]
 
-    def _once(self, name: str, frame: int, make: Callable[[int], Any]) -> Any:
+    def _once(self, name: str, frame: int, make: Callable[[int], Stage]) -> Stage:
         if (name, frame) not in self._kept:
             self._kept[name, frame] = make(frame)
-        return self._kept[name, frame]
+        return cast(Stage, self._kept[name, frame])
 
     def _near(self, frame: int, offsets: Sequence[int]) -> list[int]:
         return [frame + offset for offset in offsets if 0 <= frame + offset < self._count]
@@ -180,7 +183,7 @@ class MotionEstimator:
         """Free returns onto which movers of other sweeps are carried [Q], and the mean of their velocities [Q, 2]."""
         config, free = self._config, self._free(frame)
         near = self._near(frame, config.agree_hops)
-        votes, cast = np.zeros((len(near), len(free.row), 2)), np.zeros((len(near), len(free.row)), np.bool_)
+        votes, voted = np.zeros((len(near), len(free.row), 2)), np.zeros((len(near), len(free.row)), np.bool_)
         for number, other in enumerate(near):
             there, agreed = self._free(other), self._agreed(other)
             rows = np.flatnonzero(agreed.state[there.cluster] == MOVES)
@@ -189,9 +192,9 @@ class MotionEstimator:
             cell = config.fill_cell
             grid = label_map(carried, there.cluster[rows], free.corner, cell, int(map_extent(config) / cell))
             met = look_up(free.points, free.corner, cell, grid)
-            cast[number] = met >= 0
-            votes[number, cast[number]] = agreed.velocity[met[cast[number]]]
-        return handover.mean_of_votes(votes, cast, config.fill_spread)
+            voted[number] = met >= 0
+            votes[number, voted[number]] = agreed.velocity[met[voted[number]]]
+        return handover.mean_of_votes(votes, voted, config.fill_spread)
 
     def _handed(
         self,

@@ -31,7 +31,7 @@ def lowest(
 
 @_kernel
 def second_lowest(lows: NDArray[np.float32], shifts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Second lowest over sweeps [S, N, N], each shifted by cells [S, 2]; a lone value counts where no other sweep has one.
+    """Second lowest over sweeps [S, N, N], each shifted by cells [S, 2]; a lone value counts where it is the only one.
 
     One return below the road (a mirror image in a puddle) must not lower it.
     """

@@ -18,7 +18,7 @@ def mean_of_votes(
     cast: NDArray[np.bool_],  # [H, Q]
     spread: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which points were voted for by velocities that differ by no more than `spread` (m/s) [Q], and their mean [Q, 2]."""
+    """Points voted for by velocities that differ by no more than `spread` (m/s) [Q], and their mean [Q, 2]."""
     hops, count = cast.shape
     known, mean = np.zeros(count, np.bool_), np.zeros((count, 2))
     for i in range(count):
@@ -103,7 +103,9 @@ def claimed_low(
         grid = label_map(movers, rows, corner, cell, int(extent / cell))
         out[mine] = look_up(low[mine], corner, cell, grid)
     flat = (height <= config.foot_height) & (out >= 0)
-    under = inside_footprint(low, np.where(flat, np.append(label, -1)[out], -1).astype(np.int32), box, config.foot_margin)
+    under = inside_footprint(
+        low, np.where(flat, np.append(label, -1)[out], -1).astype(np.int32), box, config.foot_margin
+    )
     out[flat & ~under] = -1
     return out
 

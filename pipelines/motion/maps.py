@@ -1,4 +1,4 @@
-"""Maps seen from above: distance to the nearest free return, in whole steps of a byte, and the cluster that is there."""
+"""Maps seen from above: distance to the nearest free return, in whole bytes, and the cluster that is there."""
 
 from __future__ import annotations
 

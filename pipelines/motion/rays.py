@@ -22,7 +22,9 @@ def turn_of(x: float, y: float) -> float:
         return 0.0
     z = min(a, b) / max(a, b)
     q = z * z
-    turn = z * (0.99997726 + q * (-0.33262347 + q * (0.19354346 + q * (-0.11643287 + q * (0.05265332 - q * 0.01172120)))))
+    turn = z * (
+        0.99997726 + q * (-0.33262347 + q * (0.19354346 + q * (-0.11643287 + q * (0.05265332 - q * 0.01172120))))
+    )
     turn *= 0.15915494309189535
     if b > a:
         turn = 0.25 - turn
@@ -145,8 +147,10 @@ def evidence(
             shortest, longest = min(ranges[a], ranges[a - 1]), max(ranges[a], ranges[a - 1])
             if shortest > r + tolerance:
                 past += 1
-            elif abs(ranges[a] - r) < tolerance or abs(ranges[a - 1] - r) < tolerance or (
-                longest > r and longest - shortest < 1.5
+            elif (
+                abs(ranges[a] - r) < tolerance
+                or abs(ranges[a - 1] - r) < tolerance
+                or (longest > r and longest - shortest < 1.5)
             ):
                 there += 1
         if there > 0:

@@ -23,131 +23,51 @@ def cost_of(
     vx: float,
     vy: float,
     dts: NDArray[np.float64],  # [K] s
-    grids: NDArray[np.uint8],  # [K, N, N]
-    corners: NDArray[np.float64],  # [K, 2]
-    inv_cell: float,
-    first: int,
-    stop: int,
+    maps: NDArray[np.uint8],  # [K, N, N] of `maps.distance_map`
+    corners: NDArray[np.float64],  # [K, 2] m
+    fine: float,  # cells per metre
+    sweeps: int,  # how many of the K count
 ) -> int:
-    """Sum of distance bytes over points and sweeps first..stop."""
+    """Sum of distance bytes of points that move straight; 250 off a map."""
     total = 0
-    n, m = grids.shape[1], grids.shape[2]
-    for k in range(first, stop):
+    n, m = maps.shape[1], maps.shape[2]
+    for k in range(sweeps):
         ox, oy = vx * dts[k] - corners[k, 0], vy * dts[k] - corners[k, 1]
         for i in range(len(pts)):
-            a = np.int64((pts[i, 0] + ox) * inv_cell)
-            b = np.int64((pts[i, 1] + oy) * inv_cell)
-            if a < 0 or b < 0 or a >= n or b >= m:
-                total += 250
-            else:
-                total += grids[k, a, b]
+            a = np.int64(np.floor((pts[i, 0] + ox) * fine))
+            b = np.int64(np.floor((pts[i, 1] + oy) * fine))
+            total += np.int64(maps[k, a, b]) if 0 <= a < n and 0 <= b < m else 250
     return total
-
-
-@_kernel
-def search_cluster(
-    pts: NDArray[np.float64],
-    dts: NDArray[np.float64],  # nearest sweeps first
-    grids: NDArray[np.uint8],
-    corners: NDArray[np.float64],
-    inv_cell: float,
-    near: int,  # sweeps used in the coarse pass
-    coarse: float,  # m/s
-    reach: int,  # coarse steps
-    keep: int,
-    penalty: float,  # bytes per m/s and point-sweep
-) -> tuple[float, float, float, float]:
-    """vx, vy (m/s), cost at rest and at the best velocity (mean bytes)."""
-    K, n = len(dts), len(pts)
-    side = 2 * reach + 1
-    table = np.empty((side, side))
-    for a in range(side):
-        for b in range(side):
-            vx, vy = (a - reach) * coarse, (b - reach) * coarse
-            table[a, b] = cost_of(pts, vx, vy, dts, grids, corners, inv_cell, 0, near) / (near * n) + penalty * np.sqrt(
-                vx * vx + vy * vy
-            )
-    # Local minima of the coarse table, best first.
-    top = np.full((keep, 3), np.inf)
-    for a in range(side):
-        for b in range(side):
-            v = table[a, b]
-            if v >= top[keep - 1, 0]:
-                continue
-            low = True
-            for u in range(max(0, a - 1), min(side, a + 2)):
-                for w in range(max(0, b - 1), min(side, b + 2)):
-                    if table[u, w] < v:
-                        low = False
-            if not low:
-                continue
-            q = keep - 1
-            while q > 0 and top[q - 1, 0] > v:
-                top[q] = top[q - 1]
-                q -= 1
-            top[q, 0], top[q, 1], top[q, 2] = v, (a - reach) * coarse, (b - reach) * coarse
-    rest = cost_of(pts, 0.0, 0.0, dts, grids, corners, inv_cell, 0, K) / (K * n)
-    best, bx, by = rest, 0.0, 0.0
-    for q in range(keep):
-        if not top[q, 0] < np.inf:
-            break
-        x, y = top[q, 1], top[q, 2]
-        c = cost_of(pts, x, y, dts, grids, corners, inv_cell, 0, K) / (K * n) + penalty * np.sqrt(x * x + y * y)
-        step = coarse / 2
-        while step > 0.06:
-            moved = True
-            rounds = 0
-            while moved and rounds < 6:
-                moved = False
-                rounds += 1
-                cx, cy = x, y
-                for u in range(-1, 2):
-                    for w in range(-1, 2):
-                        if u == 0 and w == 0:
-                            continue
-                        tx, ty = cx + u * step, cy + w * step
-                        t = cost_of(pts, tx, ty, dts, grids, corners, inv_cell, 0, K) / (K * n) + penalty * np.sqrt(
-                            tx * tx + ty * ty
-                        )
-                        if t < c:
-                            c, x, y, moved = t, tx, ty, True
-            step /= 2
-        if c < best:
-            best, bx, by = c, x, y
-    return bx, by, rest, best
 
 
 @_kernel
 def turning_cost(
     pts: NDArray[np.float64],
-    cx: float,
-    cy: float,
+    centre: NDArray[np.float64],  # [2] m
     vx: float,
     vy: float,
-    w: float,  # rad/s
+    rate: float,  # rad/s
     dts: NDArray[np.float64],
-    grids: NDArray[np.uint8],
+    maps: NDArray[np.uint8],
     corners: NDArray[np.float64],
-    inv_cell: float,
+    fine: float,
 ) -> int:
-    """Sum of distance bytes when the cluster also turns about (cx, cy) and its path bends with it."""
+    """The same for points that also turn about their centre, whose path bends with them."""
     total = 0
-    n, m = grids.shape[1], grids.shape[2]
+    n, m = maps.shape[1], maps.shape[2]
     for k in range(len(dts)):
-        a = w * dts[k]
-        s, c = a * (1 - a * a / 6 * (1 - a * a / 20)), 1 - a * a / 2 * (1 - a * a / 12)
+        # Sine and cosine by their series: angles stay below a radian, and every CPU gives the same bits.
+        a = rate * dts[k]
+        sin, cos = a * (1 - a * a / 6 * (1 - a * a / 20)), 1 - a * a / 2 * (1 - a * a / 12)
         h = a / 2
-        hs, hc = h * (1 - h * h / 6), 1 - h * h / 2 * (1 - h * h / 12)
-        ox = cx + (hc * vx - hs * vy) * dts[k] - corners[k, 0]
-        oy = cy + (hs * vx + hc * vy) * dts[k] - corners[k, 1]
+        half_sin, half_cos = h * (1 - h * h / 6), 1 - h * h / 2 * (1 - h * h / 12)
+        ox = centre[0] + (half_cos * vx - half_sin * vy) * dts[k] - corners[k, 0]
+        oy = centre[1] + (half_sin * vx + half_cos * vy) * dts[k] - corners[k, 1]
         for i in range(len(pts)):
-            x, y = pts[i, 0] - cx, pts[i, 1] - cy
-            u = np.int64((c * x - s * y + ox) * inv_cell)
-            v = np.int64((s * x + c * y + oy) * inv_cell)
-            if u < 0 or v < 0 or u >= n or v >= m:
-                total += 250
-            else:
-                total += grids[k, u, v]
+            x, y = pts[i, 0] - centre[0], pts[i, 1] - centre[1]
+            u = np.int64(np.floor((cos * x - sin * y + ox) * fine))
+            v = np.int64(np.floor((sin * x + cos * y + oy) * fine))
+            total += np.int64(maps[k, u, v]) if 0 <= u < n and 0 <= v < m else 250
     return total
 
 
@@ -161,54 +81,127 @@ def mean_point(pts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @_kernel
+def coarse_minima(
+    pts: NDArray[np.float64],
+    dts: NDArray[np.float64],
+    maps: NDArray[np.uint8],
+    corners: NDArray[np.float64],
+    fine: float,
+    nearest: int,  # sweeps that are tried: those next to this one
+    step: float,  # m/s
+    reach: int,  # steps either way
+    keep: int,
+    penalty: float,  # bytes per m/s
+) -> NDArray[np.float64]:
+    """The best local minima of a coarse table of velocities, [keep, 3]: cost, vx, vy; infinite where there are fewer."""
+    side = 2 * reach + 1
+    table = np.empty((side, side))
+    for a in range(side):
+        for b in range(side):
+            vx, vy = (a - reach) * step, (b - reach) * step
+            sums = cost_of(pts, vx, vy, dts, maps, corners, fine, nearest)
+            table[a, b] = sums / (nearest * len(pts)) + penalty * np.sqrt(vx * vx + vy * vy)
+    top = np.full((keep, 3), np.inf)
+    for a in range(side):
+        for b in range(side):
+            value = table[a, b]
+            near = table[max(0, a - 1) : a + 2, max(0, b - 1) : b + 2]
+            if value >= top[keep - 1, 0] or value > near.min():
+                continue
+            place = keep - 1
+            while place > 0 and top[place - 1, 0] > value:
+                top[place] = top[place - 1]
+                place -= 1
+            top[place, 0], top[place, 1], top[place, 2] = value, (a - reach) * step, (b - reach) * step
+    return top
+
+
+@_kernel
+def descend(
+    pts: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    vx: float,
+    vy: float,
+    rate: float,
+    dts: NDArray[np.float64],
+    maps: NDArray[np.uint8],
+    corners: NDArray[np.float64],
+    fine: float,
+    step: float,  # m/s, halved down to 0.06
+    penalty: float,
+) -> tuple[float, float, float]:
+    """Cost (mean bytes) and vx, vy of the minimum that neighbours in steps lead to."""
+    scale = 1.0 / (len(dts) * len(pts))
+    cost = turning_cost(pts, centre, vx, vy, rate, dts, maps, corners, fine) * scale
+    cost += penalty * np.sqrt(vx * vx + vy * vy)
+    while step > 0.06:
+        for _ in range(6):
+            x, y = vx, vy
+            for k in range(9):
+                tx, ty = x + (k // 3 - 1) * step, y + (k % 3 - 1) * step
+                tried = turning_cost(pts, centre, tx, ty, rate, dts, maps, corners, fine) * scale
+                tried += penalty * np.sqrt(tx * tx + ty * ty)
+                if tried < cost:
+                    cost, vx, vy = tried, tx, ty
+            if vx == x and vy == y:
+                break
+        step /= 2
+    return cost, vx, vy
+
+
+@_kernel
+def search_cluster(
+    pts: NDArray[np.float64],
+    dts: NDArray[np.float64],
+    maps: NDArray[np.uint8],
+    corners: NDArray[np.float64],
+    fine: float,
+    nearest: int,
+    step: float,
+    reach: int,
+    keep: int,
+    penalty: float,
+) -> tuple[float, float, float, float]:
+    """vx, vy (m/s) of the best translation, cost at rest and at it (mean bytes)."""
+    centre = mean_point(pts)
+    rest = cost_of(pts, 0.0, 0.0, dts, maps, corners, fine, len(dts)) / (len(dts) * len(pts))
+    best, vx, vy = rest, 0.0, 0.0
+    top = coarse_minima(pts, dts, maps, corners, fine, nearest, step, reach, keep, penalty)
+    for k in range(keep):
+        if top[k, 0] < np.inf:
+            cost, x, y = descend(pts, centre, top[k, 1], top[k, 2], 0.0, dts, maps, corners, fine, step / 2, penalty)
+            if cost < best:
+                best, vx, vy = cost, x, y
+    return vx, vy, rest, best
+
+
+@_kernel
 def search_turn(
     pts: NDArray[np.float64],
     vx: float,
     vy: float,
     best: float,
     dts: NDArray[np.float64],
-    grids: NDArray[np.uint8],
+    maps: NDArray[np.uint8],
     corners: NDArray[np.float64],
-    inv_cell: float,
+    fine: float,
     rates: NDArray[np.float64],
     penalty: float,
 ) -> tuple[float, float, float, float]:
     """The best vx, vy, yaw rate and cost from a translation on; the yaw rate stays 0 where nothing is better."""
-    K, n = len(dts), len(pts)
     centre = mean_point(pts)
-    cx, cy = centre[0], centre[1]
-    bx, by, bw = vx, vy, 0.0
-    for r in range(len(rates)):
-        w = rates[r]
-        x, y = vx, vy
-        c = turning_cost(pts, cx, cy, x, y, w, dts, grids, corners, inv_cell) / (K * n) + penalty * np.sqrt(x * x + y * y)
-        step = 1.6
-        while step > 0.08:
-            moved, rounds = True, 0
-            while moved and rounds < 4:
-                moved = False
-                rounds += 1
-                px, py = x, y
-                for u in range(-1, 2):
-                    for q in range(-1, 2):
-                        if u == 0 and q == 0:
-                            continue
-                        tx, ty = px + u * step, py + q * step
-                        t = turning_cost(pts, cx, cy, tx, ty, w, dts, grids, corners, inv_cell) / (K * n) + penalty * np.sqrt(
-                            tx * tx + ty * ty
-                        )
-                        if t < c:
-                            c, x, y, moved = t, tx, ty, True
-            step /= 2
-        if c < best:
-            best, bx, by, bw = c, x, y, w
-    return bx, by, bw, best
+    bx, by, turn = vx, vy, 0.0
+    for rate in rates:
+        cost, x, y = descend(pts, centre, vx, vy, rate, dts, maps, corners, fine, 1.6, penalty)
+        if cost < best:
+            best, bx, by, turn = cost, x, y, rate
+    return bx, by, turn, best
 
 
 def cluster_motion(
     free: FreeReturns,
     around: Sequence[FreeReturns],
-    columns: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    columns: Sequence[tuple[NDArray, ...]],
     config: MotionConfig,
 ) -> ClusterMotion:
     """The motion of every cluster of a sweep.
@@ -253,11 +246,11 @@ def cluster_motion(
         scale = _time_scale(centre[row], (vx, vy), free.time, [one.time for one in around[:2]], columns)
         velocity[row], turn[row], cost[row] = (vx * scale, vy * scale), turn[row] * scale, (rest / metre, best / metre)
         seen = int(free.met[row]), int(free.clear[row])
-        state[row] = _verdict(velocity[row], cost[row], seen, len(mine), float(extent), config)
+        state[row] = verdict(velocity[row], cost[row], seen, len(mine), float(extent), config)
     return motion
 
 
-def _verdict(
+def verdict(
     velocity: NDArray[np.float64],
     cost: NDArray[np.float64],
     seen: tuple[int, int],
@@ -282,17 +275,17 @@ def _time_scale(
     velocity: tuple[float, float],
     time: float,
     times: Sequence[float],
-    columns: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    columns: Sequence[tuple[NDArray, ...]],
 ) -> float:
     """Stamps' time over the returns' own time between the nearest sweeps: a thing that the beam follows is met later.
 
     1 where the thing crosses the seam of the sweep, at which the times jump.
     """
-    lag = _lag(centre[0], centre[1], *columns[0])
+    lag = _lag(centre[0], centre[1], columns[0])
     stamped = own = 0.0
     for stamp, column in zip(times, columns[1:], strict=True):
         dt = stamp - time
-        later = _lag(centre[0] + velocity[0] * dt, centre[1] + velocity[1] * dt, *column) - lag
+        later = _lag(centre[0] + velocity[0] * dt, centre[1] + velocity[1] * dt, column) - lag
         if abs(later) > 0.3 * abs(dt):
             return 1.0
         stamped += abs(dt)
@@ -300,8 +293,9 @@ def _time_scale(
     return stamped / own if own else 1.0
 
 
-def _lag(x: float, y: float, centre: NDArray[np.float64], lags: NDArray[np.float64]) -> float:
+def _lag(x: float, y: float, columns: tuple[NDArray, ...]) -> float:
     """Time after the stamp at which the LiDAR looks to a place, s."""
+    centre, lags = columns
     column = 0
     for _ in range(2):
         turn = turn_of(x - centre[column, 0], y - centre[column, 1])

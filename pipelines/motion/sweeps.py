@@ -1,4 +1,4 @@
-"""What the motion search is given and what it says: LiDAR returns in, a velocity of each return out. No label enters."""
+"""What the motion search is given and what it says: LiDAR returns in, a velocity of each out. No label enters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sweeps have a return near a place: a hash table of voxels with one bit a sweep, and what rest explains by it."""
+"""Which sweeps have a return near a place: a hash table of voxels with one bit a sweep."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _kernel = njit(cache=True, nogil=True)
 
 EMPTY = np.int64(-1)
 AXIS_BITS = 20
-"""Bits of a cell's number along one axis. Numbers wrap around: cells a million apart are one, which no sweep reaches."""
+"""Bits of a cell's number along one axis. Numbers wrap around: cells a million apart are one; no sweep is as wide."""
 
 
 @_kernel
 def cell_key(x: int, y: int, z: int, level: int) -> int:
     """One number for a cell of a level (0..3), never negative."""
-    part = (1 << 20) - 1
-    return ((level & 3) << 60) | ((x & part) << 40) | ((y & part) << 20) | (z & part)
+    part = (1 << AXIS_BITS) - 1
+    return ((level & 3) << (3 * AXIS_BITS)) | ((x & part) << (2 * AXIS_BITS)) | ((y & part) << AXIS_BITS) | (z & part)
 
 
 @_kernel
