@@ -55,7 +55,7 @@ def sort_returns(
     column = np.empty(n, np.int32)
     slope, away = np.empty(n), np.empty(n)
     starts = np.zeros(columns + 1, np.int32)
-    when = np.zeros(columns)
+    when = np.zeros(columns, np.int64)  # microseconds: exact, whatever the order of the points
     for i in range(n):
         column[i] = -1
         if not use[i]:
@@ -67,14 +67,14 @@ def sort_returns(
         if r < 0.5:
             continue
         away[i], slope[i] = r, (points[i, 2] - origin[2] - rate[2] * lag) / r
-        column[i] = min(columns - 1, np.int32(turn_of(x, y) * columns))
+        column[i] = min(columns - 1, int(turn_of(x, y) * columns))
         starts[column[i] + 1] += 1
-        when[column[i]] += lag
+        when[column[i]] += np.int64(np.floor(lag * 1e6))
     centre, lags = np.empty((columns, 3)), np.zeros(columns)
     last = 0.0
     for c in range(columns):
         if starts[c + 1] > 0:
-            last = when[c] / starts[c + 1]
+            last = when[c] * 1e-6 / starts[c + 1]
         lags[c] = last
         for k in range(3):
             centre[c, k] = origin[k] + rate[k] * last
@@ -115,18 +115,16 @@ def evidence(
     """What one sweep says about places: a surface there, or clear air in all columns that tell; else nothing is set."""
     columns = len(centre)
     for i in range(len(points)):
+        # The LiDAR drives on while it turns: the column says where it was, and from there the column is right.
         c = 0
-        x, y, r = 0.0, 0.0, 0.0
-        o = 0
         for _ in range(2):
-            x, y = points[i, 0] - centre[o, 0], points[i, 1] - centre[o, 1]
-            c = min(columns - 1, np.int64(turn_of(x, y) * columns))
-            o = c
-        x, y = points[i, 0] - centre[o, 0], points[i, 1] - centre[o, 1]
+            x, y = points[i, 0] - centre[c, 0], points[i, 1] - centre[c, 1]
+            c = min(columns - 1, int(turn_of(x, y) * columns))
+        x, y = points[i, 0] - centre[c, 0], points[i, 1] - centre[c, 1]
         r = np.sqrt(x * x + y * y)
         if r < 1.0:
             continue
-        slope = (points[i, 2] - centre[o, 2]) / r
+        slope = (points[i, 2] - centre[c, 2]) / r
         tolerance = near + wide * r
         past, there, seen = 0, 0, 0
         for d in range(-1, 2):

@@ -36,7 +36,7 @@ def cost_of(
         for i in range(len(pts)):
             a = np.int64(np.floor((pts[i, 0] + ox) * fine))
             b = np.int64(np.floor((pts[i, 1] + oy) * fine))
-            total += np.int64(maps[k, a, b]) if 0 <= a < n and 0 <= b < m else 250
+            total += int(maps[k, a, b]) if 0 <= a < n and 0 <= b < m else 250
     return total
 
 
@@ -67,7 +67,7 @@ def turning_cost(
             x, y = pts[i, 0] - centre[0], pts[i, 1] - centre[1]
             u = np.int64(np.floor((cos * x - sin * y + ox) * fine))
             v = np.int64(np.floor((sin * x + cos * y + oy) * fine))
-            total += np.int64(maps[k, u, v]) if 0 <= u < n and 0 <= v < m else 250
+            total += int(maps[k, u, v]) if 0 <= u < n and 0 <= v < m else 250
     return total
 
 
@@ -93,7 +93,7 @@ def coarse_minima(
     keep: int,
     penalty: float,  # bytes per m/s
 ) -> NDArray[np.float64]:
-    """The best local minima of a coarse table of velocities, [keep, 3]: cost, vx, vy; infinite where there are fewer."""
+    """The best local minima of a coarse table of velocities, [keep, 3]: cost, vx, vy; infinite without one."""
     side = 2 * reach + 1
     table = np.empty((side, side))
     for a in range(side):

@@ -21,7 +21,7 @@ def cell_key(x: int, y: int, z: int, level: int) -> int:
 
 
 @_kernel
-def slot_of(key: int, size_mask: int) -> int:
+def slot_of(key: int, size_mask: int) -> np.int64:
     """Where a key is looked for first."""
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(size_mask))
