@@ -87,7 +87,9 @@ class MotionEstimator:
 
         return self._once("prepared", frame, make)
 
-    def _height(self, frame: int) -> NDArray[np.float32]:
+    def height(self, frame: int) -> NDArray[np.float32]:
+        """Height of each return over the ground, [P] m."""
+
         def make(frame: int) -> NDArray[np.float32]:
             near = [self._prepared(one) for one in self._near(frame, self._config.ground_offsets)]
             return candidates.height_over_ground(self._prepared(frame), near, self._config)
@@ -97,7 +99,7 @@ class MotionEstimator:
     def _free(self, frame: int) -> FreeReturns:
         def make(frame: int) -> FreeReturns:
             others = [self._prepared(one) for one in self._near(frame, self._config.persistence_offsets)]
-            return candidates.free_returns(self._prepared(frame), self._height(frame), others, self._config)
+            return candidates.free_returns(self._prepared(frame), self.height(frame), others, self._config)
 
         return self._once("free", frame, make)
 
@@ -156,7 +158,7 @@ class MotionEstimator:
 
     def _spread(self, frame: int) -> SweepMotion:
         """From clusters to all returns of the sweep."""
-        config, now, height, free = self._config, self._prepared(frame), self._height(frame), self._free(frame)
+        config, now, height, free = self._config, self._prepared(frame), self.height(frame), self._free(frame)
         agreed = self._agreed(frame)
         state = agreed.state[free.cluster]
         planar = point_velocities(free, agreed) * (state == MOVES)[:, None]
