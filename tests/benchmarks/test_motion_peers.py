@@ -19,7 +19,7 @@ def clouds():
         np.stack([rng.uniform(-2, 2, 300), np.full(300, -0.9), rng.uniform(0.5, 1.5, 300)], 1),
         np.stack([np.full(150, 2.0), rng.uniform(-0.9, 0.9, 150), rng.uniform(0.5, 1.5, 150)], 1),
     ])  # fmt: skip
-    return [np.concatenate([wall, car + [0.8 * k, 0, 0]]) for k in (-1, 0, 1)]
+    return [np.concatenate([wall, car + np.array([0.8 * k, 0, 0])]) for k in (-1, 0, 1)]
 
 
 def test_the_vote_finds_a_translation(clouds):
