@@ -58,6 +58,7 @@ class MotionEstimator:
         """`read` gives the sweeps 0..count-1 of one log by number."""
         self._read, self._count, self._config = read, count, config or MotionConfig()
         self._kept: dict[tuple[str, int], object] = {}
+        self._sweeps: dict[int, MotionSweep] = {}
 
     def motion(self, frame: int) -> tuple[SweepMotion, NDArray[np.int32]]:
         """Motion of one sweep, its clusters numbered from 0, and which cluster of the sweep before each one was.
@@ -77,13 +78,20 @@ class MotionEstimator:
             self._kept[name, frame] = make(frame)
         return cast(Stage, self._kept[name, frame])
 
+    def _sweep(self, frame: int) -> MotionSweep:
+        """A sweep; only the last two are kept, which is what going from frame to frame asks for."""
+        if frame not in self._sweeps:
+            last = dict(list(self._sweeps.items())[-1:])
+            self._sweeps = last | {frame: self._read(frame)}
+        return self._sweeps[frame]
+
     def _near(self, frame: int, offsets: Sequence[int]) -> list[int]:
         return [frame + offset for offset in offsets if 0 <= frame + offset < self._count]
 
     def _prepared(self, frame: int) -> Prepared:
         def make(frame: int) -> Prepared:
             beside = frame - 1 if frame else min(1, self._count - 1)
-            return candidates.prepare(self._read(frame), self._read(beside), self._config)
+            return candidates.prepare(self._sweep(frame), self._sweep(beside), self._config)
 
         return self._once("prepared", frame, make)
 
