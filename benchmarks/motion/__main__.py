@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pairs = [4] if args.quick else [7, 26]
         result["peers"] = {
             "ours": _on(case, pairs),
-            **beside_peers(case, pairs, (40, 20) if args.quick else (500, 150)),
+            **beside_peers(case, pairs, (20, 8) if args.quick else (500, 150)),
         }
     else:
         console.print(f"no PandaSet log {args.log} under {args.root}: generated streets only")
