@@ -53,16 +53,18 @@ def ours(cases: Sequence[Case]) -> tuple[list[tuple[SweepMotion, ...]], float, d
     return motions, seconds / frames, {name: value / frames for name, value in clock.seconds.items()}
 
 
-def our_scores(cases: Sequence[Case], frames: Sequence[int] | None = None) -> dict[str, Any]:
-    """Our figures on logs."""
+def our_scores(cases: Sequence[Case], pairs: Sequence[int] = ()) -> dict[str, Any]:
+    """Our figures on logs; of a single log also those of `pairs`, and of the frames that nothing was tuned on."""
     motions, seconds, parts = ours(cases)
 
     def flow(case: int, frame: int) -> NDArray[np.float64]:
         return flow_of(motions[case][frame].velocity, cases[case].truth[frame].dt)
 
-    result = scored(cases, flow, frames) | {"cpu_s_per_frame": seconds, "parts": parts}
-    later = [frame for frame in range(len(cases[0].truth)) if frame >= UNTUNED]
-    if len(cases) == 1 and frames is None and later:
+    result = scored(cases, flow) | {"cpu_s_per_frame": seconds, "parts": parts}
+    if pairs:
+        result["on_pairs"] = scored(cases, flow, pairs) | {"cpu_s_per_frame": seconds}
+    later = range(UNTUNED, len(cases[0].truth))
+    if len(cases) == 1 and len(later):
         result["untuned"] = scored(cases, flow, later)
     return result
 
@@ -162,10 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result: dict[str, Any] = {"machine": machine()}
     if (args.root / args.log / "lidar").is_dir():
         case = real_case(args.root / args.log, range(14, 23) if args.quick else None)
-        result["real"] = our_scores([case])
         pairs = [4] if args.quick else [7, 26]
+        result["real"] = our_scores([case], pairs)
         result["peers"] = {
-            "ours": _on(case, pairs),
+            "ours": result["real"].pop("on_pairs"),
             **beside_peers(case, pairs, (20, 8) if args.quick else (500, 150)),
         }
     else:
@@ -177,11 +179,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         keys = ("epe_fd", "epe_3way", "epe_bs", "epe_fs", "epe_fd_rest", "cpu_s_per_frame")
         headline = result.get("real") or result["generated"]
         print(json.dumps({key: headline[key] for key in keys} | result))
-
-
-def _on(case: Case, pairs: Sequence[int]) -> dict[str, Any]:
-    """Ours on the peers' pairs."""
-    return our_scores([case], pairs)
 
 
 if __name__ == "__main__":
