@@ -1,7 +1,7 @@
 """Motion from LiDAR alone beside peers: error of protocol P0, whole sweeps, generated streets, and CPU seconds a frame.
 
 Run with ``python -m benchmarks.motion [--quick] [--json]``. Lengths are metres over one pair of sweeps (0.1 s). All
-pairs of the real log are scored; frames 18 and up, which nothing was tuned on, apart too. The peers are the twins of
+pairs of the real log are scored; frames 18 and up apart too (no hold-out: see docs/motion.md). The peers are the twins of
 `benchmarks.motion.peers`: they get the ground of our stage for nothing, both sides' times are CPU seconds of one
 process with compiled kernels warm, and they are scored, as ours beside them is, on the pairs that they ran on.
 """
@@ -27,8 +27,8 @@ from benchmarks.preprocess.__main__ import machine
 from benchmarks.stages import cpu_seconds, stages_timed
 from pipelines.motion import MotionConfig, MotionEstimator, MotionSweep, SweepMotion, estimate_motion
 
-UNTUNED = 18
-"""First frame of the real log that no constant was chosen on."""
+LATER = 18
+"""First frame of the second half of the real log, which was watched but not weighed when constants were chosen."""
 PARTS = {
     "each sweep alone": ["pipelines.motion.candidates:prepare"],
     "ground": ["pipelines.motion.candidates:height_over_ground"],
@@ -54,7 +54,7 @@ def ours(cases: Sequence[Case]) -> tuple[list[tuple[SweepMotion, ...]], float, d
 
 
 def our_scores(cases: Sequence[Case], pairs: Sequence[int] = ()) -> dict[str, Any]:
-    """Our figures on logs; of a single log also those of `pairs`, and of the frames that nothing was tuned on."""
+    """Our figures on logs; of a single log also those of `pairs`, and of its second half."""
     motions, seconds, parts = ours(cases)
 
     def flow(case: int, frame: int) -> NDArray[np.float64]:
@@ -63,9 +63,9 @@ def our_scores(cases: Sequence[Case], pairs: Sequence[int] = ()) -> dict[str, An
     result = scored(cases, flow) | {"cpu_s_per_frame": seconds, "parts": parts}
     if pairs:
         result["on_pairs"] = scored(cases, flow, pairs) | {"cpu_s_per_frame": seconds}
-    later = range(UNTUNED, len(cases[0].truth))
+    later = range(LATER, len(cases[0].truth))
     if len(cases) == 1 and len(later):
-        result["untuned"] = scored(cases, flow, later)
+        result["later"] = scored(cases, flow, later)
     return result
 
 
@@ -128,8 +128,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     blocks = [("generated streets", result["generated"])]
     if real := result.get("real"):
         blocks = [("real, all pairs", real), ("real, all around, both LiDARs", real["whole"]), *blocks]
-        if "untuned" in real:
-            blocks.insert(1, (f"real, from frame {UNTUNED} on", real["untuned"]))
+        if "later" in real:
+            blocks.insert(1, (f"real, from frame {LATER} on", real["later"]))
         blocks += [(f"{name}, some real pairs", one) for name, one in result["peers"].items()]
     for name, one in blocks:
         rest = one["epe_fd_rest"]

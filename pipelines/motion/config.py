@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionConfig:
-    """What determines the motion of a log, beside its sweeps. Tuned on generated streets and half of log 002."""
+    """What determines the motion of a log, beside its sweeps. Tuned on generated streets and log 002."""
 
     # Which returns are looked at.
     far: float = 120.0
