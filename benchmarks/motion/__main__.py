@@ -1,7 +1,7 @@
 """Motion from LiDAR alone beside peers: error of protocol P0, whole sweeps, generated streets, and CPU seconds a frame.
 
 Run with ``python -m benchmarks.motion [--quick] [--json]``. Lengths are metres over one pair of sweeps (0.1 s). All
-pairs of the real log are scored; frames 18 and up apart too (no hold-out: see docs/motion.md). The peers are the twins of
+pairs of the real log are scored, frames 18 and up apart too (no hold-out: docs/motion.md). The peers are the twins of
 `benchmarks.motion.peers`: they get the ground of our stage for nothing, both sides' times are CPU seconds of one
 process with compiled kernels warm, and they are scored, as ours beside them is, on the pairs that they ran on.
 """
