@@ -54,7 +54,7 @@ real: $(READY)  ## The same on one real log: make real PANDASET_ROOT=/data/panda
 	$(BIN)/flux4d-eval run --store $(REAL)/store --run $(REAL)/run --out $(REAL)/report --width 960 --max-clips 2
 
 test: $(DEV)  ## Tests under ten minutes on two cores
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadscope
 
 test-slow: $(DEV)  ## The longer ones
 	$(BIN)/pytest -q -m slow

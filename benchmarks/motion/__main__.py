@@ -44,7 +44,7 @@ PARTS = {
 
 def ours(cases: Sequence[Case]) -> tuple[list[tuple[SweepMotion, ...]], float, dict[str, float]]:
     """Motion of logs, CPU seconds a frame, and by part."""
-    sweeps = [[MotionSweep.of(sweep) for sweep in case.sweeps] for case in cases]
+    sweeps = [case.sweeps for case in cases]
     estimate_motion(sweeps[0][:4])  # compile
     motions: list[tuple[SweepMotion, ...]] = []
     frames = sum(map(len, sweeps))
@@ -75,7 +75,7 @@ def beside_peers(case: Case, pairs: Sequence[int], steps: tuple[int, int]) -> di
     `steps` are those of FastNSF, at most, and of Floxels.
     """
     config = MotionConfig()
-    sweeps = [MotionSweep.of(sweep) for sweep in case.sweeps]
+    sweeps = case.sweeps
     estimator = MotionEstimator(lambda frame: sweeps[frame], len(sweeps), config)
     rows = {
         frame: _standing(estimator, sweeps, frame, config)

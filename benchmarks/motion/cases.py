@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from pipelines.geometry.projection import project
 from pipelines.ground_truth.scene_flow import flow_ground_truth
-from pipelines.sources.base import Sweep
+from pipelines.motion import MotionSweep
+from pipelines.sources.pandaset.labels import PANDASET_BUCKETS
 from pipelines.sources.pandaset.reader import PandaSetLog
 from pipelines.synth.config import FRAME_PERIOD, RIG, Preset, preset
 from pipelines.synth.generate import camera2street
 from pipelines.synth.sensors.lidar import sweep as scan_street
 from pipelines.synth.street.world import build_world, euler2matrix
-from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass, bucket_of
+from store_schema.labels import DYNAMIC_THRESHOLD_M, Bucket, FlowClass
 
 FULL_HD = (1920, 1080)
 
@@ -39,7 +40,7 @@ class Case:
     """One log: its sweeps, and the truth of all but the last, which no method sees."""
 
     name: str
-    sweeps: tuple[Sweep, ...]
+    sweeps: tuple[MotionSweep, ...]
     truth: tuple[Truth, ...]
 
 
@@ -47,18 +48,19 @@ def real_case(log: Path, frames: Sequence[int] | None = None) -> Case:
     """A PandaSet log with the flow that the protocol scores. Frames must follow each other."""
     reader = PandaSetLog(log)
     numbers = range(reader.num_frames) if frames is None else frames
-    sweeps = tuple(reader.sweep(frame) for frame in numbers)
+    given = [sweep for frame in numbers if (sweep := reader.sweep(frame)) is not None]
     truth = []
-    for now, after in pairwise(sweeps):
+    for now, after in pairwise(given):
         boxes = reader.cuboids(now.frame)
         if boxes is None:
             raise SystemExit(f"log {reader.log_id} has no cuboids in frame {now.frame}: there is nothing to score with")
-        flow = flow_ground_truth(now, boxes, reader.cuboids(after.frame))
+        flow = flow_ground_truth(now, boxes, reader.cuboids(after.frame), buckets=PANDASET_BUCKETS)
         camera = reader.camera("front_camera", now.frame)
         seen = project(now.points, camera.cam2world, camera.K, *FULL_HD).rows
         truth.append(
             Truth(flow.flow, flow.flow_class, flow.bucket, _mask(len(now.points), seen), after.time - now.time)
         )
+    sweeps = tuple(MotionSweep.of(sweep, reader.ego2world(sweep.frame)) for sweep in given)
     return Case(f"{reader.log_id}", sweeps, tuple(truth))
 
 
@@ -67,19 +69,18 @@ def generated_case(log: int, frames: int, seed: int, size: Preset = "small") -> 
     config = preset(size)
     world = build_world(seed, log, frames * FRAME_PERIOD)
     turn, shift = world.street2world[:3, :3], world.street2world[:3, 3]
-    labels = np.array([bucket_of(actor.label) for actor in world.actors] + [Bucket.BACKGROUND], np.uint8)
+    buckets = [PANDASET_BUCKETS.get(actor.label, Bucket.OTHER) for actor in world.actors]
+    labels = np.array([*buckets, Bucket.BACKGROUND], np.uint8)
     sweeps, truth = [], []
     for frame in range(frames):
         stamp = frame * FRAME_PERIOD
         both = scan_street(world, config, stamp, (seed, log, 2, frame))
         points = np.concatenate([part.points for part in both]) @ turn.T + shift
         sweeps.append(
-            Sweep(
-                frame=frame,
+            MotionSweep(
                 time=stamp,
                 ego2world=world.street2world @ euler2matrix(world.ego.at(stamp)[0]),
                 points=points,
-                intensity=np.concatenate([part.intensity for part in both]),
                 times=np.concatenate([part.time for part in both]),
                 sensor=np.repeat(np.arange(2, dtype=np.uint8), [len(part.points) for part in both]),
             )

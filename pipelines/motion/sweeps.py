@@ -21,8 +21,8 @@ class MotionSweep:
     sensor: NDArray[np.uint8]  # [P] 0 spinning, 1 forward
 
     @classmethod
-    def of(cls, sweep: Sweep) -> MotionSweep:
-        """The part of a log's sweep that the search may see.
+    def of(cls, sweep: Sweep, ego2world: NDArray[np.float64]) -> MotionSweep:  # ego2world [4, 4] at the stamp
+        """The part of a log's sweep that the search may see, and where the ego was.
 
         Raises:
             ValueError: lengths differ, or a value is not finite.
@@ -35,7 +35,7 @@ class MotionSweep:
             )
         if not (np.isfinite(sweep.points).all() and np.isfinite(sweep.times).all()):
             raise ValueError(f"frame {sweep.frame}: a point or its time is not finite; leave such returns out")
-        return cls(sweep.time, sweep.ego2world, sweep.points, sweep.times, sweep.sensor)
+        return cls(sweep.time, ego2world, sweep.points, sweep.times, sweep.sensor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

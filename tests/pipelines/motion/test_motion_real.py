@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.motion import MotionEstimator, MotionSweep
 from store_schema.labels import FlowClass
 from tests.support.logs import real_slice
+from tests.support.logs.pandaset_flow import pandaset_flow
 
 
 def test_real_movers_move_and_the_real_street_rests():
     first, frame, count = 1, 10, 20
-    motion = MotionEstimator(lambda k: MotionSweep.of(real_slice.sweep(first + k)), count).motion(frame)[0]
+    motion = MotionEstimator(
+        lambda k: MotionSweep.of(real_slice.sweep(first + k), real_slice.ego2world(first + k)), count
+    ).motion(frame)[0]
     now = first + frame
     sweep = real_slice.sweep(now)
-    truth = flow_ground_truth(sweep, real_slice.cuboids(now), real_slice.cuboids(now + 1))
+    truth = pandaset_flow(sweep, real_slice.cuboids(now), real_slice.cuboids(now + 1))
     dt = real_slice.sweep(now + 1).time - sweep.time
     error = np.linalg.norm(motion.velocity * dt - truth.flow, axis=1)
     moving = truth.flow_class == FlowClass.FOREGROUND_DYNAMIC
