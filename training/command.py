@@ -19,6 +19,7 @@ from store_schema.command_line.options import STORE, store_first
 from store_schema.files.location import filesystem, location
 from training.config import TrainConfig, presets
 from training.distributed import Ranks
+from training.faults.checks import require_possible
 from training.faults.nonfinite import replay
 from training.loop import Trainer
 from training.monitor.compare import compare_runs
@@ -98,6 +99,8 @@ def parse(arguments: list[str]) -> TrainConfig | Compare | Replay:
 def train(config: TrainConfig, ranks: Ranks, console: Console) -> None:
     """Run the training, shown by the process that writes the run folder."""
     device = ranks.device(resolve_device(config.device))
+    # Before they meet: whoever is refused first would leave the others with a lost connection for a reason.
+    require_possible(config, ranks, device)
     with ranks.joined(device):
         if not ranks.is_main:
             Trainer(config, ranks).run()
