@@ -82,7 +82,7 @@ def test_the_clips_are_scored_by_their_own_frames(folder: Path, tmp_path: Path) 
     assert "(1, 2, 4, 5) score interpolation, the frames after them (none)" in evaluation.protocol
     assert evaluation.dataset_options == (
         "protocol.inputs 0 3 6; protocol.interpolation 1 2 4 5; protocol.future none; "
-        "protocol.train_interpolation_stride 4; protocol.evaluation_stride 5; protocol.test_logs tiny0"
+        "protocol.train_interpolation_stride 4; protocol.evaluation_stride 5"
     )
     assert evaluation.dataset_options in (tmp_path / "table.md").read_text()
     assert "n/a" in (tmp_path / "table.md").read_text()

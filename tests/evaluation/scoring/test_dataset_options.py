@@ -45,8 +45,12 @@ def test_another_clip_protocol_is_named(tmp_path: Path) -> None:
     config = content(tmp_path, protocol=seven)
     assert unusual_options(config) == words
     assert unusual_options(json.loads(json.dumps(config))) == words  # as a manifest holds it
-    logs = tuple(f"log{number:02d}" for number in range(20))
-    assert unusual_options(content(tmp_path, protocol=ClipProtocol(test_logs=logs))).endswith(" log15 and 4 more")
+    long = ClipProtocol(inputs=(0, 40), interpolation=tuple(range(1, 21)), future=())
+    assert " 15 16 and 4 more; " in unusual_options(content(tmp_path, protocol=long))
+
+
+def test_the_logs_that_test_are_no_option_of_the_scores(tmp_path: Path) -> None:
+    assert unusual_options(content(tmp_path, protocol=ClipProtocol(test_logs=("mine",)))) == ""
 
 
 @pytest.mark.parametrize("options", ["", "flow.expand_m 0.2"])
