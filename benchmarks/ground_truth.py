@@ -28,7 +28,7 @@ from benchmarks.stages import StageClock, cpu_seconds, spread
 from pipelines.features.images import EncodedImage
 from pipelines.ground_truth.annotation_times import annotation_times
 from pipelines.ground_truth.cuboid_window import CuboidWindow
-from pipelines.ground_truth.moving_mask import moving_mask
+from pipelines.ground_truth.masks import moving_mask
 from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 from pipelines.sources.base import Cuboids, Sweep

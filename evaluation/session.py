@@ -30,8 +30,8 @@ from evaluation.run_report.page import write_run_report
 from evaluation.scoring.clip_choice import chosen_records
 from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.dataset_options import shutter_notes, unusual_options
-from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import Imaging
+from evaluation.scoring.loop import evaluate
 from evaluation.scoring.results import Evaluation
 from flux4d.cameras.shutter import Shutter
 from flux4d.device import resolve_device

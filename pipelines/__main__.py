@@ -21,7 +21,7 @@ from pipelines.store_tools import commands
 from store_schema.command_line.door import parse_verbs, run_door
 from store_schema.command_line.options import STORE, StoreArgument, StoreOptions, VersionArgument, lasting, store_first
 from store_schema.command_line.progress import progress_bars
-from store_schema.files.location import location, read_bytes
+from store_schema.files.paths import location, read_bytes
 from store_schema.version.manifest import MANIFEST, parse_manifest
 
 if TYPE_CHECKING:

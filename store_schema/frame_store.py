@@ -26,7 +26,7 @@ from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 from store_schema.files.atomic import write_atomic
-from store_schema.files.location import read_bytes
+from store_schema.files.paths import read_bytes
 from store_schema.frame_attributes import FrameAttributes
 from store_schema.hashing import hash_json
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from flux4d.device import resolve_device
 from store_schema.command_line.door import run_door
 from store_schema.command_line.options import STORE, store_first
-from store_schema.files.location import filesystem, location
+from store_schema.files.paths import filesystem, location
 from training.config import TrainConfig, presets
 from training.distributed import Ranks
 from training.faults.checks import require_possible

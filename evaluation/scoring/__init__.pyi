@@ -1,17 +1,17 @@
 from .config import (
     ScoringConfig as ScoringConfig,
 )
-from .evaluate import (
-    evaluate as evaluate,
-)
-from .evaluate import (
-    score_clips as score_clips,
-)
 from .imaging import (
     IDEAL as IDEAL,
 )
 from .imaging import (
     Imaging as Imaging,
+)
+from .loop import (
+    evaluate as evaluate,
+)
+from .loop import (
+    score_clips as score_clips,
 )
 from .results import (
     Evaluation as Evaluation,

@@ -79,7 +79,7 @@ def aggregate(
     Sums of floats depend on their order: the same scores in the same order give the same bits.
 
     Args:
-        scores: Scores of each clip, as `evaluation.scoring.evaluate.score_clips` yields them with these settings.
+        scores: Scores of each clip, as `evaluation.scoring.loop.score_clips` yields them with these settings.
         methods: What was compared.
         config: How, for the record.
 

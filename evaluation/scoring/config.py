@@ -13,7 +13,7 @@ from flux4d.rasterize import Backend
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringConfig:
-    """Settings of `evaluation.scoring.evaluate.evaluate` and its parts."""
+    """Settings of `evaluation.scoring.loop.evaluate` and its parts."""
 
     width: int | None = None
     """Width to render at, pixels; None renders at the stored size."""

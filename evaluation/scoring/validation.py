@@ -14,8 +14,8 @@ from evaluation.methods.standard import standard_methods
 from evaluation.metrics.table import quantities
 from evaluation.scoring.aggregate import ClipScores, aggregate
 from evaluation.scoring.config import ScoringConfig
-from evaluation.scoring.evaluate import score_clips
 from evaluation.scoring.imaging import Imaging
+from evaluation.scoring.loop import score_clips
 from evaluation.scoring.results import MethodSummary, RegionSummary
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig

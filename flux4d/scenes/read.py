@@ -14,7 +14,7 @@ from torch import Tensor
 from flux4d.gaussians import Gaussians
 from flux4d.scenes.layout import COLUMNS, KEY, NO_SEAL, NUMPY, SEAL_MARK, Metadata, cameras_of, parse_metadata
 from flux4d.scenes.scene import Scene
-from store_schema.files.location import location
+from store_schema.files.paths import location
 from store_schema.hashing import HASH_CHARS, hash_bytes
 
 MAX_HEADER = 100_000_000

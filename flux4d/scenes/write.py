@@ -11,7 +11,7 @@ from safetensors.numpy import save as to_safetensors
 from flux4d.scenes.layout import COLUMNS, KEY, NO_SEAL, NUMPY, SEAL_MARK, metadata_text
 from flux4d.scenes.scene import Scene
 from store_schema.files.atomic import write_atomic
-from store_schema.files.location import location
+from store_schema.files.paths import location
 from store_schema.hashing import hash_bytes
 
 
@@ -19,7 +19,7 @@ def write_scene(path: Path | str, scene: Scene) -> None:
     """Write a scene file or replace it; equal scenes give equal bytes.
 
     Args:
-        path: A local file or one of an object store (`store_schema.files.location`).
+        path: A local file or one of an object store (`store_schema.files.paths`).
         scene: The scene.
 
     Raises:

@@ -14,7 +14,7 @@ from pipelines.build.plan import BuildConfig, LogPlan
 from pipelines.build.tasks import ShardDone, write_sidecar
 from pipelines.sources.base import LogError
 from store_schema.files.atomic import replace_directory
-from store_schema.files.location import copy_object, files_below, filesystem, read_bytes, relative_name, remove_tree
+from store_schema.files.paths import copy_object, files_below, filesystem, read_bytes, relative_name, remove_tree
 from store_schema.version.dataset import CLIPS_INDEX, MEMBERS_INDEX, SHARDS, read_index, version_folders
 from store_schema.version.manifest import MANIFEST, CorruptManifestError, Manifest, parse_manifest
 from store_schema.version.provenance import code_commit, package_versions, read_provenance

@@ -15,7 +15,7 @@ from pipelines.sources.base import LogError
 from pipelines.sources.registry import AUTO, GROUP, get_source, is_of_this_process, resolve_source
 from store_schema.clip import ClipRecord
 from store_schema.command_line.options import RETRY_MINUTES, RetryMinutes, lasting
-from store_schema.files.location import Place, file_hash, location, relative_name
+from store_schema.files.paths import Place, file_hash, location, relative_name
 from store_schema.frame_store import FRAME_SCHEMA_VERSION, frames_key
 from store_schema.hashing import hash_json
 from store_schema.protocol import ClipProtocol, FlowRules

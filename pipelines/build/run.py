@@ -20,7 +20,7 @@ from pipelines.sources.base import LogError
 from pipelines.sources.registry import get_source
 from store_schema.command_line.progress import Bars, progress_bars
 from store_schema.files.atomic import remove_litter, write_atomic
-from store_schema.files.location import filesystem, read_bytes, remove_tree
+from store_schema.files.paths import filesystem, read_bytes, remove_tree
 from store_schema.json_dataclass import JsonError, from_json, to_json
 from store_schema.version.dataset import LATEST
 from store_schema.version.manifest import Manifest

@@ -20,7 +20,7 @@ from pipelines.sources.registry import get_source
 from store_schema.clip import ClipRecord
 from store_schema.codec import flow_class_counts
 from store_schema.files.atomic import write_atomic
-from store_schema.files.location import file_hash, read_bytes
+from store_schema.files.paths import file_hash, read_bytes
 from store_schema.frame_store import CorruptFrameError, StoredFrame, read_frame, stored_input_hash, write_frame
 from store_schema.json_dataclass import from_json, to_json
 from store_schema.units import FLOW

@@ -16,7 +16,7 @@ from pipelines.features.knn import knn_scale
 from pipelines.features.visibility import Sighting, see
 from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
 from pipelines.ground_truth.cuboid_window import CuboidWindow, Neighbour
-from pipelines.ground_truth.moving_mask import moving_mask
+from pipelines.ground_truth.masks import moving_mask
 from pipelines.ground_truth.scene_flow import NO_BUCKETS, SceneFlow, flow_ground_truth, moving_boxes
 from pipelines.ground_truth.track_smoothing import HALF_WINDOW, smoothed_flow, smoothed_motion
 from pipelines.sources.base import Cuboids, LogReader, Sweep, sweep_of

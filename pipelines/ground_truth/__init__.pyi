@@ -1,4 +1,4 @@
-from .moving_mask import (
+from .masks import (
     moving_mask as moving_mask,
 )
 from .point_boxes import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.ground_truth.moving_mask import moving_mask
+from pipelines.ground_truth.masks import moving_mask
 from pipelines.inspect.gather import InspectedBoxes, InspectedFrame, InspectedView
 from pipelines.inspect.paint import HIDDEN_RGB, depth_rgb, put_dots, reduced
 from pipelines.sources.base import Cuboids

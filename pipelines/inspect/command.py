@@ -61,7 +61,7 @@ def run_inspect(command: Inspect, console: Console) -> int:
     from pipelines.inspect.gather import gather_frame
     from pipelines.inspect.page import page_html
     from pipelines.sources.registry import source_of_log
-    from store_schema.files.location import location
+    from store_schema.files.paths import location
     from store_schema.pages.shell import write_page
 
     root = location(command.log, retry=lasting(command.retry_minutes))

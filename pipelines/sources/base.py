@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from store_schema.camera_model import PINHOLE, CameraModel
 from store_schema.clip import ImageFormat, view_name
-from store_schema.files.location import read_bytes
+from store_schema.files.paths import read_bytes
 
 
 class LogError(Exception):

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from pipelines.sources.base import LogError
-from store_schema.files.location import read_bytes
+from store_schema.files.paths import read_bytes
 
 
 def read_file(log_id: str, path: Path, max_bytes: int, frame: int | None = None) -> bytes:

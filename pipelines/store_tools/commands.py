@@ -115,7 +115,7 @@ def run_diff(command: Diff, console: Console) -> int:
     """Print what differs."""
     from pipelines.store_tools.diff import diff_versions
     from pipelines.store_tools.diff_text import diff_json_object, diff_lines
-    from store_schema.files.location import location
+    from store_schema.files.paths import location
 
     other = None if command.other is None else location(command.other, retry=command.retry)
     with progress_bars(console) as bars:
@@ -130,7 +130,7 @@ def run_diff(command: Diff, console: Console) -> int:
 def run_gc(command: Gc, console: Console) -> int:
     """Remove what was asked for and say how much became free."""
     from pipelines.store_tools.gc import Removal, Scopes, collect
-    from store_schema.files.location import filesystem, relative_name
+    from store_schema.files.paths import filesystem, relative_name
     from store_schema.pages.values import plural, size_text
 
     scopes = Scopes(
@@ -157,7 +157,7 @@ def run_gc(command: Gc, console: Console) -> int:
 
 def run_export_index(command: ExportIndex, console: Console) -> int:
     """Write the index and print the files."""
-    from pipelines.store_tools.export_index import export_index
+    from pipelines.store_tools.index_export import export_index
     from store_schema.version.dataset import open_dataset
 
     dataset = open_dataset(command.place, command.version)

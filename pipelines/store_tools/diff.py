@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.store_tools.diff_members import ClipDiff, diff_clip, diff_json, differs
-from store_schema.files.location import Place
+from store_schema.files.paths import Place
 from store_schema.hashing import hash_bytes
 from store_schema.pages.values import ABSENT
 from store_schema.version.dataset import LOGS_INDEX, Dataset, open_dataset, read_index

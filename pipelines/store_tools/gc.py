@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from pipelines.build.run import LOCK, PENDING
 from store_schema.files.atomic import TEMPORARY_PREFIX, fsync_directory
-from store_schema.files.location import filesystem, remove_tree
+from store_schema.files.paths import filesystem, remove_tree
 from store_schema.frame_store import frames_key
 from store_schema.version.dataset import LATEST, open_manifest, resolve_version, version_folders
 from store_schema.version.manifest import MANIFEST, CorruptManifestError

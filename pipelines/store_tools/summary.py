@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from store_schema.files.location import Place
+from store_schema.files.paths import Place
 from store_schema.labels import FlowClass
 from store_schema.pages.values import plural
 from store_schema.version.dataset import CLIPS_INDEX, LOGS_INDEX, open_manifest, read_index

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from store_schema.files.location import location
+from store_schema.files.paths import location
 from store_schema.files.retry import RetryPolicy
 
 STORE = ("--store",)

@@ -1,10 +1,10 @@
 from .atomic import (
     write_atomic as write_atomic,
 )
-from .location import (
+from .paths import (
     Place as Place,
 )
-from .location import (
+from .paths import (
     location as location,
 )
 from .retry import (

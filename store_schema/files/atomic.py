@@ -1,6 +1,6 @@
 """Atomic writes: files and folders are there whole or not at all (write aside, fsync, rename).
 
-A remote object (see `store_schema.files.location`) is written by one upload, which object stores make visible only when
+A remote object (see `store_schema.files.paths`) is written by one upload, which object stores make visible only when
 it is complete.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store_schema.files.location import (
+from store_schema.files.paths import (
     copy_object,
     files_below,
     filesystem,

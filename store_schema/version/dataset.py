@@ -22,7 +22,7 @@ from store_schema import tables
 from store_schema.cache.local_cache import LocalCache
 from store_schema.clip import Clip, ClipRecord, NotHeldError
 from store_schema.codec import TABLE_MEMBERS, ClipHeader, decode_clip, record_from_json
-from store_schema.files.location import Place, filesystem, folders_with, location, read_bytes
+from store_schema.files.paths import Place, filesystem, folders_with, location, read_bytes
 from store_schema.files.retry import ConnectionLostError, RetryPolicy
 from store_schema.hashing import HASH_CHARS, hash_bytes
 from store_schema.migrations import index_schema, migrate_rows
@@ -195,7 +195,7 @@ def open_dataset(
         version: hash or prefix of it; None is the newest build.
         cache: keeps the members of clips of a remote store on this machine; a local store does not use it.
         retry: how patiently a remote store is read, now and by the dataset; None is as `store` has it
-            (`store_schema.files.location.location`), about 15 s for a URL.
+            (`store_schema.files.paths.location`), about 15 s for a URL.
 
     Raises:
         FileNotFoundError: no such store or version.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from store_schema.files.location import filesystem, read_range
+from store_schema.files.paths import filesystem, read_range
 from store_schema.version.shards import CorruptShardError, Member, check_member
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from store_schema.files.atomic import write_atomic
-from store_schema.files.location import read_bytes
+from store_schema.files.paths import read_bytes
 from store_schema.files.retry import ConnectionLostError
 from store_schema.hashing import canonical_json, hash_json
 from store_schema.version.manifest import CorruptManifestError

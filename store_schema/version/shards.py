@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store_schema.files.atomic import atomic_file
-from store_schema.files.location import read_bytes
+from store_schema.files.paths import read_bytes
 from store_schema.hashing import hash_bytes, hash_file
 
 

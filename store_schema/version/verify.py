@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store_schema.files.atomic import TEMPORARY_PREFIX
-from store_schema.files.location import file_hash, files_below, read_bytes, read_range, relative_name
+from store_schema.files.paths import file_hash, files_below, read_bytes, read_range, relative_name
 from store_schema.frame_store import CorruptFrameError, check_frame
 from store_schema.hashing import hash_bytes
 from store_schema.version.dataset import CLIPS_INDEX, INDEXES, MEMBERS_INDEX, SHARDS, read_index

@@ -28,8 +28,8 @@ from evaluation.run_folder.seen_frames import SeenFrames
 from evaluation.run_folder.trained import load_trained
 from evaluation.run_report.log import read_curves
 from evaluation.scoring.config import ScoringConfig
-from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
+from evaluation.scoring.loop import evaluate
 from evaluation.scoring.results import Evaluation
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig, lift_clip

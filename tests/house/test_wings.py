@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -34,3 +36,17 @@ def test_tests_and_benchmarks_have_wings_too(place):
 
 def modules(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+
+
+FACES = sorted(path.relative_to(REPOSITORY) for path in REPOSITORY.glob("[a-z]*/**/__init__.pyi"))
+
+
+@pytest.mark.parametrize("face", FACES, ids=lambda face: str(face.parent))
+def test_what_a_face_names_is_there_whatever_was_imported_before(face):
+    """A name that is also a module's would be that module as soon as anybody has imported it."""
+    package = ".".join(face.parent.parts)
+    for module in modules(REPOSITORY / face.parent):
+        import_module(f"{package}.{module.stem}")
+    named = import_module(package)
+    assert named.__all__
+    assert [name for name in named.__all__ if isinstance(getattr(named, name), ModuleType)] == []

@@ -29,8 +29,8 @@ from hypothesis import strategies as st
 from pipelines.__main__ import main
 from store_schema.cache.local_cache import LocalCache
 from store_schema.files import retry
-from store_schema.files.location import _single_attempts, files_below, filesystem, read_bytes, read_range
-from store_schema.files.location import location as plain_location
+from store_schema.files.paths import _single_attempts, files_below, filesystem, read_bytes, read_range
+from store_schema.files.paths import location as plain_location
 from store_schema.files.patient_path import patience
 from store_schema.files.retry import ConnectionLostError, RetryPolicy, is_transient, with_retries
 from store_schema.version import dataset as dataset_module

@@ -20,7 +20,7 @@ import pandas as pd
 
 from pipelines.sources.pandaset.pickle_frame import NAMES, Frame
 from pipelines.sources.pandaset.pickle_parts import PickleRefusedError, expect
-from store_schema.files.location import read_bytes
+from store_schema.files.paths import read_bytes
 
 MAX_BYTES = 512 << 20
 """Default bound of an unpacked file; a PandaSet sweep has 8 MB."""

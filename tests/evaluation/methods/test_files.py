@@ -21,8 +21,8 @@ from evaluation.methods.standard import lifted_method
 from evaluation.report.pictures import PictureBook, PictureIndex
 from evaluation.report.tables import all_tables
 from evaluation.scoring.config import ScoringConfig
-from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import Imaging
+from evaluation.scoring.loop import evaluate
 from evaluation.scoring.results import Evaluation
 from flux4d.lift.scene import SceneConfig
 from flux4d.network.model import Flux4D, NetworkConfig

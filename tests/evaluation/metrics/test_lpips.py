@@ -27,7 +27,7 @@ from evaluation.metrics.truth import truth_of
 from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import COST_COLUMNS, SUMMARY_COLUMNS, all_tables, clip_table, summary_table
 from evaluation.scoring.config import ScoringConfig
-from evaluation.scoring.evaluate import evaluate
+from evaluation.scoring.loop import evaluate
 from evaluation.scoring.results import Evaluation
 from flux4d.lift.scene import SceneConfig, lift_clip
 from flux4d.lift.sky import SkyConfig

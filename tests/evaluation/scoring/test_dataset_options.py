@@ -12,7 +12,7 @@ from evaluation.methods.method import SceneMethod
 from evaluation.report.tables import all_tables
 from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.dataset_options import unusual_options
-from evaluation.scoring.evaluate import evaluate
+from evaluation.scoring.loop import evaluate
 from flux4d.lift.scene import SceneConfig
 from flux4d.reconstruct import reconstruct
 from pipelines.build.plan import BuildConfig

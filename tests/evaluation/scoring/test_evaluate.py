@@ -18,7 +18,7 @@ from evaluation.report.table_text import markdown, rich_tables
 from evaluation.report.tables import FLOOR, SUMMARY_COLUMNS, all_tables, clip_flow_table, flow_table, summary_table
 from evaluation.run_folder.seen_frames import SeenFrames
 from evaluation.scoring.config import ScoringConfig
-from evaluation.scoring.evaluate import evaluate
+from evaluation.scoring.loop import evaluate
 from evaluation.scoring.results import Evaluation, summarise_regions
 from flux4d.lift.scene import SceneConfig, lift_clip
 from flux4d.lift.sky import SkyConfig

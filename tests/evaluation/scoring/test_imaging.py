@@ -17,8 +17,8 @@ from evaluation.report.tables import detail_tables, summary_table
 from evaluation.run_folder.trained import Trained
 from evaluation.scoring.config import ScoringConfig
 from evaluation.scoring.dataset_options import shutter_notes
-from evaluation.scoring.evaluate import evaluate
 from evaluation.scoring.imaging import IDEAL, Imaging
+from evaluation.scoring.loop import evaluate
 from evaluation.scoring.results import Evaluation
 from evaluation.session import imaging
 from flux4d.cameras.cameras import Cameras

@@ -25,8 +25,8 @@ from evaluation.report.validation_pictures import ViewSheets
 from evaluation.run_folder.seen_frames import SeenFrames
 from evaluation.scoring.aggregate import ClipScores, aggregate
 from evaluation.scoring.config import ScoringConfig
-from evaluation.scoring.evaluate import evaluate, score_clips
 from evaluation.scoring.imaging import Imaging
+from evaluation.scoring.loop import evaluate, score_clips
 from evaluation.scoring.validation import Validation, best_metric, validate, validation_share
 from flux4d.cameras.shutter import Shutter
 from flux4d.lift.scene import SceneConfig, lift_clip

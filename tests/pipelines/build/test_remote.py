@@ -12,7 +12,7 @@ import pytest
 from pipelines.__main__ import main
 from pipelines.build.plan import BuildConfig
 from pipelines.build.run import BuildResult, build
-from store_schema.files.location import files_below, location, read_range
+from store_schema.files.paths import files_below, location, read_range
 from store_schema.protocol import ClipProtocol
 from store_schema.version.dataset import open_dataset
 from store_schema.version.reader import ClipReader

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import ground_truth
 from pipelines.ground_truth.annotation_times import annotation_times, box_of_points
-from pipelines.ground_truth.moving_mask import moving_mask
+from pipelines.ground_truth.masks import moving_mask
 from pipelines.ground_truth.scene_flow import SceneFlow, moving_boxes
 from pipelines.sources.base import Cuboids
 from store_schema.labels import FlowClass

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.geometry.projection import project
 from pipelines.ground_truth.annotation_times import annotation_times
-from pipelines.ground_truth.moving_mask import moving_mask
+from pipelines.ground_truth.masks import moving_mask
 from pipelines.ground_truth.point_boxes import assign_points
 from pipelines.ground_truth.scene_flow import flow_ground_truth
 from pipelines.sources.base import CameraFrame, Cuboids, Sweep

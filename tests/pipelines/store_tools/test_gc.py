@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipelines.store_tools import gc
 from pipelines.store_tools.commands import Gc, run_gc
-from store_schema.files.location import files_below, location, relative_name
+from store_schema.files.paths import files_below, location, relative_name
 from store_schema.frame_store import frames_key
 from store_schema.version.dataset import open_dataset, resolve_version
 from store_schema.version.verify import verify_version

@@ -19,7 +19,7 @@ from pipelines.store_tools.summary import VersionSummary, summarise
 from pipelines.store_tools.summary_page import write_summary
 from pipelines.store_tools.summary_text import bar_lines
 from pipelines.store_tools.thumbnails import BACKGROUND_RGB, IMAGE_WIDTH, MOVING_RGB, PLAN_WIDTH, REACH_M, plan_picture
-from store_schema.files.location import files_below, location, relative_name
+from store_schema.files.paths import files_below, location, relative_name
 from store_schema.labels import FlowClass
 from store_schema.pages.bar_charts import pooled
 from store_schema.pages.histogram import histogram

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from store_schema import tables
 from store_schema.files.atomic import write_atomic
-from store_schema.files.location import filesystem
+from store_schema.files.paths import filesystem
 from store_schema.version.dataset import CLIPS_INDEX, SHARDS, Dataset, read_index
 
 Format = Literal["parquet", "csv", "jsonl", "wids"]
